@@ -1,0 +1,1 @@
+"""The door: what applications send in, checked and made durable."""

@@ -1,0 +1,1 @@
+"""The pure part of notifier: no I/O, no clock, no ids drawn."""

@@ -1,0 +1,1 @@
+"""Segments, run on the machine."""

@@ -1,0 +1,1 @@
+"""One module per process that can be started."""

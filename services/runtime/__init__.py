@@ -1,0 +1,1 @@
+"""What a processor needs to run: clock, ids, positions, outbox, relay."""

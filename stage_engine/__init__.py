@@ -1,0 +1,1 @@
+"""Lifecycles, run on the machine."""

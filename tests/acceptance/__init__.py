@@ -1,0 +1,1 @@
+"""What a person at the terminal or a client over HTTP sees."""

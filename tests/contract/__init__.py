@@ -1,0 +1,1 @@
+"""What others rely on: schemas, wire shapes, published files."""

@@ -1,0 +1,1 @@
+"""What holds when processes die, disks fill and servers vanish."""

@@ -1,0 +1,1 @@
+"""Guarantees of one module alone."""

@@ -1,0 +1,129 @@
+"""Settings: read once from the environment (prefix ``PARCOURS_``) or a `.env` file. The only reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.times import DAY, InvalidTime, parse_duration
+
+__all__ = ["InvalidSetting", "Settings", "load_settings"]
+
+
+class InvalidSetting(ValueError):
+    """A setting has a value that cannot be used. Change the named variable."""
+
+    code = "invalid_setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside. Durations are in milliseconds.
+
+    `write_key`, `api_token`: None unless given; then the first start creates them. `database_url`,
+    `kafka_bootstrap_servers`: None means the embedded shape. `smtp_url`: None means the local outbox only.
+    `events_retention`: how long `parcours.events` keeps records. `workers`: group members per engine in one process.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data_dir: Path = Path("data")
+    definitions_dir: Path = Path("definitions")
+    write_key: str | None = field(default=None, repr=False)
+    api_token: str | None = field(default=None, repr=False)
+    partitions: int = 4
+    workers: int = 1
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str = "Parcours <parcours@localhost>"
+    log_level: str = "INFO"
+    settle: int = 5_000
+    settle_history: int = 60_000
+    effects_within: int = DAY
+    events_retention: int = 30 * DAY
+    database_url: str | None = field(default=None, repr=False)
+    kafka_bootstrap_servers: str | None = None
+
+    @property
+    def cluster(self) -> bool:
+        """Whether state is on PostgreSQL and the log on Kafka (both or neither)."""
+        return self.database_url is not None
+
+    @property
+    def address(self) -> str:
+        """Where the HTTP server listens, as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+_DURATIONS = ("settle", "settle_history", "effects_within", "events_retention")
+_NUMBERS = {"port": (0, 65_535), "partitions": (1, 1_024), "workers": (1, 64)}
+_PATHS = ("data_dir", "definitions_dir")
+_TEXTS = ("host", "write_key", "api_token", "smtp_url", "mail_from")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _dot_env(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.removeprefix("export ").partition("=")
+        if not equals:
+            raise InvalidSetting(f"{path}, line {number}: expected NAME=value.")
+        found[name.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def _number(name: str, text: str) -> int:
+    low, high = _NUMBERS[name]
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise InvalidSetting(f"PARCOURS_{name.upper()} must be a whole number from {low} to {high}, not {text[:64]!r}.")
+    return int(text)
+
+
+def _duration(name: str, text: str) -> int:
+    try:
+        return parse_duration(text)
+    except InvalidTime as error:
+        raise InvalidSetting(f"PARCOURS_{name.upper()}: {error}") from error
+
+
+def _level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise InvalidSetting(f"PARCOURS_LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
+    return text.upper()
+
+
+def load_settings(environment: Mapping[str, str] | None = None, dot_env: Path = Path(".env")) -> Settings:
+    """Settings from `environment` (default: the process's) over the `.env` file over the defaults.
+
+    Raises `InvalidSetting` with a sentence that names the variable.
+    """
+    source = {**_dot_env(dot_env), **(os.environ if environment is None else environment)}
+    values: dict[str, object] = {}
+
+    def given(name: str) -> str | None:
+        return source.get(f"PARCOURS_{name.upper()}") or None
+
+    for name in _TEXTS:
+        if (text := given(name)) is not None:
+            values[name] = text
+    for name in _NUMBERS:
+        if (text := given(name)) is not None:
+            values[name] = _number(name, text)
+    for name in _DURATIONS:
+        if (text := given(name)) is not None:
+            values[name] = _duration(name, text)
+    for name in _PATHS:
+        if (text := given(name)) is not None:
+            values[name] = Path(text)
+    if (text := given("log_level")) is not None:
+        values["log_level"] = _level(text)
+    values["database_url"] = source.get("DATABASE_URL") or None
+    values["kafka_bootstrap_servers"] = source.get("KAFKA_BOOTSTRAP_SERVERS") or None
+    if (values["database_url"] is None) != (values["kafka_bootstrap_servers"] is None):
+        raise InvalidSetting("DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS belong together: set both, or neither.")
+    return Settings(**values)  # type: ignore[arg-type]  # each name is a field, checked just above

@@ -61,9 +61,9 @@ def account_subject(group_id: str) -> str:
 
 
 def parse_customer_id(identifier: str) -> str:
-    """The subject that an id in the API means: a bare id is a user's; ``user:``, ``anon:`` and ``account:`` are explicit.
+    """The subject that an id in the API means. Raises `InvalidId`.
 
-    Raises `InvalidId`.
+    A bare id is a user's; ``user:``, ``anon:`` and ``account:`` are explicit.
     """
     for prefix in _PREFIXES:
         if identifier.startswith(prefix):

@@ -32,8 +32,9 @@ class Cleanup(StrEnum):
 class TopicSpec:
     """One topic as it must exist: an existing topic that differs in any line is refused.
 
-    `retention` is in milliseconds (None: for ever); `max_record_bytes` limits key + value + headers + `RECORD_OVERHEAD`.
-    `key` says in words what the record key is; `types` lists the CloudEvents types that it carries (empty: catalog events).
+    `retention` is in milliseconds (None: for ever); `max_record_bytes` limits key + value + headers +
+    `RECORD_OVERHEAD`. `key` says in words what the record key is; `types` lists the CloudEvents types that it
+    carries (empty: catalog events).
     """
 
     name: str

@@ -68,7 +68,9 @@ class CorruptRecord(LogError):
 
     def __init__(self, place: Place) -> None:
         """`place` says where the damaged record stands."""
-        super().__init__(f"The record at {place} is damaged: its checksum does not match. Restore the log from a backup.")
+        super().__init__(
+            f"The record at {place} is damaged: its checksum does not match. Restore the log from a backup."
+        )
         self.place = place
 
 
@@ -221,4 +223,3 @@ class EventLog(Protocol):
 
     async def bounds(self, position: TopicPartition) -> tuple[int, int]:
         """(first, next) offsets of a partition: next is the last stable offset."""
-

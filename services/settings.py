@@ -1,4 +1,4 @@
-"""Settings: read once from the environment (prefix ``PARCOURS_``) or a `.env` file. The only reader of the environment."""
+"""Settings: read once from the environment (prefix ``PARCOURS_``) or a `.env` file; its only reader."""
 
 import os
 from collections.abc import Mapping

@@ -128,7 +128,7 @@ class Writer(Protocol):
 
 
 class RebalanceListener(Protocol):
-    """Told by a reader which partitions it owns. Both calls run under the reader's lock: never during a poll's batch."""
+    """Told by a reader which partitions it owns. Both calls run under the reader's lock, never during a poll."""
 
     async def assigned(self, partitions: frozenset[int]) -> Mapping[TopicPartition, int]:
         """Partitions newly owned (the same numbers of every subscribed topic); answer the offset to read each from."""
@@ -146,7 +146,8 @@ class Reader(Protocol):
     async def poll(self, max_records: int, timeout_ms: int) -> Mapping[TopicPartition, Sequence[StoredRecord]]:
         """Records that follow what was polled before, in offset order per partition; empty when there are none in time.
 
-        Only committed records of publishers are seen. Raises `CorruptRecord`, `OffsetOutOfRange`, `LogUnavailable`, `LogClosed`.
+        Only committed records of publishers are seen. Raises `CorruptRecord`, `OffsetOutOfRange`, `LogUnavailable`,
+        `LogClosed`.
         """
 
     def seek(self, position: TopicPartition, offset: int) -> None:
@@ -185,9 +186,9 @@ class SequencedPublisher(Protocol):
         """
 
     async def publish(self, records: Sequence[SequencedRecord]) -> None:
-        """Publish records whose sequences follow the last one, atomically; adds the headers processor, partition, sequence.
+        """Publish records whose sequences follow the last one, atomically.
 
-        Raises `Fenced`, or `LogUnavailable` when the outcome is unknown: then close, make a new publisher and open it.
+        Adds the headers processor, partition and sequence. Raises `Fenced`, or `LogUnavailable` when the outcome is unknown: then close, make a new publisher and open it.
         """
 
     async def close(self) -> None:
@@ -204,7 +205,10 @@ class EventLog(Protocol):
         """Close everything made from this log. Idempotent."""
 
     async def create_topics(self, specs: Sequence[TopicSpec], partitions: int) -> list[str]:
-        """Create what is missing (names returned) and check what exists. Raises `TopicMismatch` naming the line that differs."""
+        """Create what is missing (names returned) and check what exists.
+
+        Raises `TopicMismatch` naming the line that differs.
+        """
 
     async def check_topics(self, specs: Sequence[TopicSpec], partitions: int) -> None:
         """Check without creating. Raises `UnknownTopic` or `TopicMismatch` (also for another partition count)."""

@@ -188,7 +188,8 @@ class SequencedPublisher(Protocol):
     async def publish(self, records: Sequence[SequencedRecord]) -> None:
         """Publish records whose sequences follow the last one, atomically.
 
-        Adds the headers processor, partition and sequence. Raises `Fenced`, or `LogUnavailable` when the outcome is unknown: then close, make a new publisher and open it.
+        Adds the headers processor, partition and sequence. Raises `Fenced`, or `LogUnavailable` when the outcome is
+        unknown: then close, make a new publisher and open it.
         """
 
     async def close(self) -> None:

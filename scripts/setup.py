@@ -104,6 +104,8 @@ def install(names: list[str]) -> None:
     command = [
         str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
         "--require-hashes", "--only-binary", ":all:", "--progress-bar", "off",
+        # At least one retry: without any, pip says nothing of a connection that failed.
+        "--retries", "3",
     ]  # fmt: skip
     for name in names:
         command += ["--requirement", str(requirements_of(name))]

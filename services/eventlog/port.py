@@ -197,7 +197,7 @@ class SequencedPublisher(Protocol):
 
 
 class EventLog(Protocol):
-    """A log of topics with partitions. Async context manager; `start` and `close` may be called twice."""
+    """A log of topics with partitions. `start` and `close` may be called twice."""
 
     async def start(self) -> None:
         """Connect or open. Raises `LogUnavailable` within its deadline."""

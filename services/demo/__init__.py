@@ -1,0 +1,1 @@
+"""The demonstration: a seeded population, posted through a tracking SDK, and the table at its end."""

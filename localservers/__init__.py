@@ -1,0 +1,10 @@
+"""Real servers on this machine, from packages: Apache Kafka (KRaft) and PostgreSQL, for tests and `make cluster`.
+
+Each listens on a free port of the loopback address and keeps its data in a folder of its own, usually a temporary one.
+"""
+
+from localservers.kafka import KafkaServer
+from localservers.postgres import PostgresServer
+from localservers.processes import LocalServerFailed
+
+__all__ = ["KafkaServer", "LocalServerFailed", "PostgresServer"]

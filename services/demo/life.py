@@ -76,8 +76,10 @@ class Life:
         """Looks for help to set the product up, `times` times within a day and a half."""
         for index in range(times):
             query = self.rng.choice(HELP)
-            event, key = (("Help Searched", "query"), ("Help Article Viewed", "topic"))[index % 2]
-            self.track(days_ago - index * 0.25, event, **{key: query})
+            if index % 2:
+                self.track(days_ago - index * 0.25, "Help Article Viewed", topic=query)
+            else:
+                self.track(days_ago - index * 0.25, "Help Searched", query=query)
 
     def uses(self, days_ago: float, feature: str | None = None) -> None:
         """Signs in and uses one feature."""

@@ -1,0 +1,1 @@
+"""The door, its keys and its answers."""

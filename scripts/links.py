@@ -1,5 +1,6 @@
 """Check the links of every Markdown file: the file exists, and the heading that an anchor names.
 
+What stands in code as a path of this checkout (`tests/unit/`) or as a target of make (`make run`) must exist as well.
 Links to other hosts are not followed. Prints one line per broken link; the exit code is 1 if there is any.
 """
 
@@ -15,18 +16,22 @@ LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"
 REFERENCE = re.compile(r"^\s{0,3}\[[^\]]+\]:\s*<?(\S+?)>?(?:\s+\".*\")?\s*$")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*\s*$")
 FENCE = re.compile(r"^\s*(```|~~~)")
+CODE = re.compile(r"`([^`]+)`")
+PATH = re.compile(r"(\.?[\w-]+)/[\w./-]*")
+COMMAND = re.compile(r"make ([a-z-]+)\b.*")
 OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def prose_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(line number, line without code) of what is outside code fences."""
+    """(line number, line) of what is outside code fences."""
     fence: str | None = None
     for number, line in enumerate(text.splitlines(), start=1):
         found = FENCE.match(line)
         if found and fence in (None, found[1]):
             fence = None if fence else found[1]
         elif fence is None:
-            yield number, re.sub(r"`[^`]*`", lambda code: "x" * len(code[0]), line)
+            yield number, line
 
 
 def anchors(text: str) -> set[str]:
@@ -53,7 +58,9 @@ def broken_links(path: Path) -> Iterator[tuple[int, str]]:
     """(line, what is wrong) of each link of one file that leads nowhere."""
     text = path.read_text(encoding="utf-8")
     for number, line in prose_lines(text):
-        targets = [*LINK.findall(line), *REFERENCE.findall(line)]
+        yield from ((number, f"`{code}`: there is no such thing here") for code in stale_code(line))
+        prose = CODE.sub("", line)
+        targets = [*LINK.findall(prose), *REFERENCE.findall(prose)]
         for target in targets:
             if OUTSIDE.match(target):
                 continue
@@ -63,6 +70,16 @@ def broken_links(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, f"{target}: there is no such file"
             elif anchor and file.suffix == ".md" and anchor not in anchors(file.read_text(encoding="utf-8")):
                 yield number, f"{target}: there is no such heading"
+
+
+def stale_code(line: str) -> Iterator[str]:
+    """What a line shows as a path of this checkout or as a make target, and is none."""
+    for code in CODE.findall(line):
+        path, command = PATH.fullmatch(code), COMMAND.fullmatch(code)
+        if path and (ROOT / path[1]).is_dir() and not (ROOT / code).exists():
+            yield code
+        if command and command[1] not in TARGETS:
+            yield code
 
 
 def markdown_files() -> list[Path]:

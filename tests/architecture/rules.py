@@ -62,6 +62,12 @@ RECORD_FIELDS = {
     "taskName", "thread", "threadName",
 }  # fmt: skip
 
+LEFT_OUT = {
+    "pytest.skip", "pytest.importorskip", "pytest.xfail", "pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail",
+}  # fmt: skip
+SILENCER = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma)\S*(?P<rest>.*)")
+REASON_LENGTH = 10
+
 FILE_LINES = 500
 FUNCTION_LINES = 70
 
@@ -240,22 +246,26 @@ def docstrings(module: Module, tree: ast.Module) -> Iterator[tuple[int, str]]:
                     yield inner.lineno, f"{node.name}.{inner.name} has no docstring: shapes, units, errors raised"
 
 
-def unfinished(module: Module, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Nothing is left for later, and whatever silences a tool says why."""
-    for line, dotted in references(tree):
-        if dotted.endswith((".skip", ".xfail", ".importorskip")) and dotted.startswith("pytest."):
-            call = module.text.splitlines()[line - 1 : line + 4]
-            if not re.search(r"reason=|skip\(\s*f?[\"']", "\n".join(call)):
-                yield line, "a test is left out without a reason"
+def left_out(module: Module, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """A test that does not run says why."""
+    names = imported_names(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            if isinstance(raised, ast.Name) and raised.id == "NotImplemented" + "Error":
-                yield node.lineno, "something is left for later"
-    silencer = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma|fmt:\s*(?:off|skip))\S*(?P<rest>.*)")
+        bare: list[ast.expr] = []
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            bare = node.decorator_list
+        elif isinstance(node, ast.Call) and not any(keyword.arg == "reason" for keyword in node.keywords):
+            called = resolve(node.func, names)
+            bare = [] if called == "pytest.skip" and node.args else [node.func]
+        for expression in bare:
+            if resolve(expression, names) in LEFT_OUT:
+                yield expression.lineno, "a test is left out without a reason"
+
+
+def silenced(module: Module, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Whatever silences a tool says why beside it."""
     for number, text in enumerate(module.text.splitlines(), start=1):
-        found = silencer.search(text)
-        if found and "fmt" not in found[0][:6] and len(found["rest"].strip(" #-:")) < 10:
+        found = SILENCER.search(text)
+        if found and len(found["rest"].strip(" #-:")) < REASON_LENGTH:
             yield number, "a tool is silenced without a reason beside it"
 
 
@@ -269,9 +279,10 @@ RULES: dict[str, Rule] = {
     "log": log_calls,
     "size": sizes,
     "docstring": docstrings,
-    "unfinished": unfinished,
+    "left out": left_out,
+    "silenced": silenced,
 }
-EVERYWHERE = ("size", "unfinished")
+EVERYWHERE = ("size", "left out", "silenced")
 
 
 def offenses(module: Module) -> list[Offense]:

@@ -29,6 +29,8 @@ def folder(tmp_path: Path) -> Path:
         "![a picture](missing.png)",
         "[a]: missing.md",
         '[a](missing.md "with a title")',
+        "see `tests/no-such-folder/`",
+        "run `make no-such-target`",
     ],
 )
 def test_a_link_that_leads_nowhere_is_found_with_its_line(folder: Path, line: str) -> None:
@@ -48,6 +50,8 @@ def test_a_link_that_leads_nowhere_is_found_with_its_line(folder: Path, line: st
         "`[a](missing.md)`",
         "```\n[a](missing.md)\n```",
         "[a]: other.md",
+        "see `tests/unit/`, `https://example.org/a` and `parcours.stage-changes`",
+        "run `make test ARGS=-q`, then `curl`",
     ],
 )
 def test_a_link_that_leads_somewhere_is_left_alone(folder: Path, line: str) -> None:

@@ -56,7 +56,7 @@ test-mutants: ## Prove the kill test: seeded bugs must turn it red
 
 check: ## Lint, format, types, import contracts, container files, links
 	@$(SETUP) run demo test dev
-	@exec $(PY) scripts/check.py $(ARGS)
+	@exec $(PY) -m scripts.check $(ARGS)
 
 format: ## Rewrite the code in the project's format
 	@$(SETUP) run demo test dev
@@ -70,11 +70,11 @@ bench: ## Measure: the door, the engines, memory, time to ready
 
 schemas: ## Write schemas/published/ from the models; a published file never changes
 	@$(SETUP) run demo test
-	@exec $(PY) scripts/publish_schemas.py $(ARGS)
+	@exec $(PY) -m scripts.publish_schemas $(ARGS)
 
 docs: ## Write docs/reference/ from the code
 	@$(SETUP) run demo test
-	@exec $(PY) scripts/reference.py $(ARGS)
+	@exec $(PY) -m scripts.reference $(ARGS)
 
 requirements: ## Pin requirements/*.in anew into requirements/*.txt, with hashes
 	@$(SETUP) run demo test dev

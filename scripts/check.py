@@ -19,7 +19,8 @@ CHECKS: dict[str, list[str]] = {
     "yaml": ["yamllint", "--strict", "-d", YAML_RULES, "docker-compose.yml", "definitions"],
     "compose": ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"],
     "dockerfile": ["hadolint", "--no-color", "Dockerfile"],
-    "links": ["python", "scripts/links.py"],
+    "links": ["python", "-m", "scripts.links"],
+    "reference": ["python", "-m", "scripts.reference", "--check"],
 }
 
 

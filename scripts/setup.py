@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
         return 2
     except OSError as error:
         place = error.filename or ".venv"
-        say(f"The set-up cannot write {place} ({error.strerror}): make room or give access, then retry.")
+        say(f"The set-up stopped at {place} ({error.strerror}): mend that, then run the same command again.")
         return 2
     except KeyboardInterrupt:
         say("Stopped; run the same command to go on.")

@@ -1,5 +1,6 @@
 """The first command a newcomer types either works or says in one sentence why not, and what to do."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from services.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 UNREACHABLE = "http://127.0.0.1:1/simple"
@@ -184,6 +187,17 @@ class TestPackages:
         (half_made / "python").symlink_to("/nowhere/python3")
         assert "started ['run'] 1.0" in checkout.make("run", f"PYTHON={sys.executable}").stdout
 
+    def test_cannot_be_installed_where_something_else_is_in_the_way(self, checkout: Checkout) -> None:
+        (checkout.path / ".venv").write_text("not a folder")
+        assert_refused(
+            checkout.make("run", f"PYTHON={sys.executable}"), "could not make a virtual environment in .venv"
+        )
+
+    def test_whose_pins_are_missing_from_the_checkout_are_named(self, checkout: Checkout) -> None:
+        shutil.rmtree(checkout.path / "requirements")
+        refused = checkout.make("run", f"PYTHON={sys.executable}")
+        assert_refused(refused, "stopped at", "requirements (No such file or directory)", "run the same command again")
+
 
 class TestSystem:
     @pytest.mark.parametrize("kernel", ["MINGW64_NT-10.0-22631", "MSYS_NT-10.0", "CYGWIN_NT-10.0"])
@@ -205,6 +219,13 @@ class TestSystem:
         checkout.make("run", f"PYTHON={sys.executable}")
         done = subprocess.run([checkout.path / "parcours", "x y"], capture_output=True, text=True, cwd=tmp_path)
         assert done.stdout.startswith("started ['x y'] 1.0"), done.stderr
+
+
+def test_every_setting_can_be_given_to_make_by_its_short_name(checkout: Checkout) -> None:
+    text = (checkout.path / "Makefile").read_text().replace("\\\n", " ")
+    passed = next(line for line in text.splitlines() if line.startswith("SETTINGS := ")).split()[2:]
+    usual_names = {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"}
+    assert set(passed) == {field.name.upper() for field in dataclasses.fields(Settings)} - usual_names
 
 
 def test_help_lists_every_target_under_a_heading(checkout: Checkout) -> None:

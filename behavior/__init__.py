@@ -1,1 +1,27 @@
 """The pure machine: digests of what a subject did, the conditions asked of them, the tracks."""
+
+from behavior.definition import Definition, compile_definition
+from behavior.errors import OutOfOrder, RunawayDefinition, StaleState, StateOverflow, UnreadableEvent
+from behavior.events import Event, canonical_order
+from behavior.machine import advance, apply, fold, step
+from behavior.state import State, TrackState
+from behavior.transitions import Transition
+
+__all__ = [
+    "Definition",
+    "Event",
+    "OutOfOrder",
+    "RunawayDefinition",
+    "StaleState",
+    "State",
+    "StateOverflow",
+    "TrackState",
+    "Transition",
+    "UnreadableEvent",
+    "advance",
+    "apply",
+    "canonical_order",
+    "compile_definition",
+    "fold",
+    "step",
+]

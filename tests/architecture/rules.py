@@ -19,6 +19,7 @@ HOMES = {
     "ids": ("services/runtime/ids.py",),
     "environment": ("services/settings.py",),
     "commit": ("services/storage/database.py", "services/eventlog/*"),
+    "group offsets": ("services/runtime/*",),
     "kafka": ("services/eventlog/kafka*",),
 }
 
@@ -44,7 +45,7 @@ DRAWS = {
     )),
 }  # fmt: skip
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv", "os.unsetenv"}
-COMMITS = {"commit", "begin", "executescript"}
+COMMITS = {"commit", "executescript"}
 SQL_COMMIT = re.compile(r"\s*(COMMIT|END)(\s+TRANSACTION)?\s*;?\s*|AUTOCOMMIT")
 READS = {"open", "print", "input"}
 FILE_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir", "iterdir", "rglob"}
@@ -156,10 +157,15 @@ def commits(module: Module, tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Only the database module and the event log commit, so one batch is one transaction."""
     if module.matches(HOMES["commit"]):
         return
+    # What is awaited is the reader's commit of group offsets: stores are synchronous.
+    offsets = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    blocks = {id(node.context_expr) for node in ast.walk(tree) if isinstance(node, ast.withitem)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Attribute) and node.func.attr in COMMITS:
-                yield node.lineno, f".{node.func.attr}() commits; use the transaction of services/storage/database.py"
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            allowed = method == "commit" and id(node) in offsets and module.matches(HOMES["group offsets"])
+            if (method in COMMITS and not allowed) or (method == "begin" and id(node) in blocks):
+                yield node.lineno, f".{method}() commits; use the transaction of services/storage/database.py"
             for keyword in node.keywords:
                 value = keyword.value
                 if keyword.arg == "autocommit" and isinstance(value, ast.Constant) and value.value is True:

@@ -30,6 +30,7 @@ BROKEN = [
     ("environment", "import os\nx = os.getenv('A')"),
     ("commit", "def f(c):\n    c.commit()"),
     ("commit", "def f(e):\n    with e.begin() as c:\n        c.execute('x')"),
+    ("commit", "async def f(c):\n    await c.commit()"),
     ("commit", "def f(c):\n    c.executescript('create table a (b)')"),
     ("commit", "import sqlite3\nc = sqlite3.connect('x', autocommit=True)"),
     ("commit", "def f(c):\n    c.execute('COMMIT')"),
@@ -60,6 +61,7 @@ KEPT = [
     "import os\nx = os.path.join('a', 'b')",
     "def _f(transaction):\n    transaction.execute('insert into a values (1)')",
     "def _f(log):\n    log.info('stage.entered', extra={'subject': 'user:1', 'count': 2})",
+    "def _f(instant):\n    instant.begin()",
     "def _f(math, x):\n    return math.log(x)",
     "def _hidden():\n    return 1",
     'class Adapter(dict):\n    """One."""\n\n    def method(self):\n        return 1',
@@ -104,6 +106,7 @@ def test_outside_the_pure_core_files_are_read() -> None:
         ("services/settings.py", "import os\nx = os.environ"),
         ("services/storage/database.py", "def _f(c):\n    c.commit()"),
         ("services/eventlog/embedded_file.py", "def _f(c):\n    c.commit()"),
+        ("services/runtime/worker.py", "async def _f(reader):\n    await reader.commit({})"),
         ("services/eventlog/kafka_reader.py", "import aiokafka"),
         ("tests/unit/test_a.py", "import time\nx = time.time()"),
         ("bench/door.py", "import os\nx = os.environ"),
@@ -115,6 +118,10 @@ def test_each_thing_is_allowed_in_its_home_and_outside_the_product(path: str, te
 
 def test_a_module_without_a_docstring_is_found() -> None:
     assert [offense.rule for offense in offenses(Module("ingest/a.py", "x = 1\n"))] == ["docstring"]
+
+
+def test_the_runtime_commits_group_offsets_and_nothing_else() -> None:
+    assert found_in("def _f(connection):\n    connection.commit()", "services/runtime/worker.py") == ["commit"]
 
 
 class TestExceptions:

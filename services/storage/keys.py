@@ -13,13 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Row, String, Table, select
 
+from ingest.ports import Source
 from schemas.ids import DEFAULT_WORKSPACE
 from services.settings import Settings
 from services.storage.database import Database
 from services.storage.errors import StorageError, StorageUnavailable
 
-__all__ = ["ALL_SCOPES", "CREDENTIALS_FILE", "Created", "Key", "KeyKind", "KeyRing", "Scope", "add_key"]
-__all__ += ["ensure_keys", "keys_metadata", "keys_table"]
+__all__ = ["ALL_SCOPES", "CREDENTIALS_FILE", "Created", "Key", "KeyKind", "KeyRing", "Scope", "WriteKeys"]
+__all__ += ["add_key", "ensure_keys", "keys_metadata", "keys_table"]
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +155,19 @@ class KeyRing:
             return error
         self._loaded_at = self._clock()
         return None
+
+
+class WriteKeys:
+    """The write keys of a ring, as the door asks for them."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        """`ring` holds all keys."""
+        self._ring = ring
+
+    async def source(self, write_key: str) -> Source | None:
+        """The source of a valid write key, or None. Raises `StorageError` if keys could never be read."""
+        key = await self._ring.find(KeyKind.WRITE, write_key)
+        return None if key is None else Source(key.workspace, key.source)
 
 
 def _stored_keys(database: Database) -> dict[str, _Known]:

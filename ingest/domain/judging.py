@@ -1,0 +1,259 @@
+"""The verdict on one event: accepted, with everything that its record's headers say, or unacceptable with a code."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ingest.domain.limits import MAX_DEPTH, MAX_EVENT, MAX_NAME, MAX_PROPERTIES
+from ingest.domain.timing import occurred, sent_at_of
+from ingest.errors import Unacceptable
+from ingest.ports import Source
+from schemas.ids import InvalidId, account_subject, anonymous_subject, user_subject
+
+__all__ = ["CALLS", "Accepted", "Request", "content_id", "judge"]
+
+CALLS: Final[Mapping[str, str | None]] = {
+    "track": None,
+    "identify": "$identify",
+    "page": "Page Viewed",
+    "screen": "Screen Viewed",
+    "group": "$group",
+    "alias": "$alias",
+}
+"""The calls, and the event's name that each stands for (a track brings its own)."""
+
+_RESERVED: Final = ("$identify", "$group", "$alias")
+_RESERVED_PREFIX: Final = "$stage:"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_OBJECTS: Final = ("properties", "traits", "context")
+_SUBJECTS: Final = {"userId": user_subject, "anonymousId": anonymous_subject, "groupId": account_subject}
+
+
+class Request(NamedTuple):
+    """What the judge knows of the request beside the event: times in ms; `sent_at` is the envelope's or the header's.
+
+    `call` is the type that the path gives (None on batch paths); `partitions` is how many the log has; `trust_sent_at`
+    is false for retries, whose `sentAt` says nothing of the sender's clock; `context` is the envelope's.
+    """
+
+    source: Source
+    partitions: int
+    call: str | None
+    received_at: int
+    sent_at: int | None
+    trust_sent_at: bool
+    context: Any
+    suspicious: bool
+
+
+class Accepted(msgspec.Struct, gc=False):
+    """An event that may go on the log: subjects, id, name, and its time (ms) with the text that the header carries.
+
+    `message_id` is empty when the sender gave none; `content_id` makes one.
+    """
+
+    subject: str
+    account: str | None
+    message_id: str
+    name: str
+    occurred_at: int
+    time: bytes
+    skewed: bool
+
+
+def judge(event: Any, raw: bytes, request: Request) -> Accepted:
+    """The verdict on one parsed event whose bytes are `raw`. Raises `Unacceptable` with a code of the problem table."""
+    if not isinstance(event, dict):
+        raise Unacceptable("not_an_object")
+    _bounded(event, raw, request.suspicious)
+    get = event.get
+    call = get("type")
+    if call is None:
+        call = request.call
+    if not isinstance(call, str) or call not in CALLS:
+        raise Unacceptable("unknown_type")
+    name = CALLS[call] or _event_name(get("event"))
+    subject = _subject(event)
+    context = get("context")
+    account = _account(call, event, context, request.context)
+    if call == "alias":
+        _check_alias(event)
+    stated = get("timestamp")
+    if stated is None:
+        stated = get("originalTimestamp")
+    time = occurred(stated, _sent_at(get("sentAt"), request), request.received_at)
+    _check_objects(event, context)
+    message_id = _message_id(get("messageId"))
+    return Accepted(subject, account, message_id, name, time.instant, time.text, time.skewed)
+
+
+def _bounded(event: dict[str, Any], raw: bytes, suspicious: bool) -> None:
+    """Size, depth and U+0000. Fewer brackets than levels allowed is the common, cheap proof that it is flat."""
+    if len(raw) > MAX_EVENT:
+        too_long = any(len(text) > MAX_EVENT for text in _texts(event))
+        raise Unacceptable("property_too_long" if too_long else "event_too_large")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(event) > MAX_DEPTH:
+        raise Unacceptable("too_deep")
+    if suspicious and any("\x00" in text for text in _texts(event)):
+        raise Unacceptable("nul_in_string")
+
+
+def _depth(value: Any) -> int:
+    """How many levels of objects and lists. Level by level, so that no input can exhaust the stack."""
+    depth, level = 0, [value]
+    while level:
+        inner: list[Any] = []
+        for found in level:
+            if isinstance(found, dict):
+                inner.extend(found.values())
+            elif isinstance(found, list):
+                inner.extend(found)
+        depth += any(isinstance(found, (dict, list)) for found in level)
+        level = inner
+    return depth
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text and key anywhere in the value."""
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, str):
+            texts.append(found)
+        elif isinstance(found, dict):
+            texts.extend(found)
+            waiting.extend(found.values())
+        elif isinstance(found, list):
+            waiting.extend(found)
+    return texts
+
+
+def _sent_at(stated: Any, request: Request) -> int | None:
+    if not request.trust_sent_at:
+        return None
+    own = sent_at_of(stated) if stated is not None else None
+    return request.sent_at if own is None else own
+
+
+def _event_name(name: Any) -> str:
+    if not isinstance(name, str) or len(name) > MAX_NAME:
+        raise Unacceptable("invalid_event_name")
+    return _checked_name(name)
+
+
+@lru_cache(maxsize=4_096)
+def _checked_name(name: str) -> str:
+    if not _is_plain(name):
+        raise Unacceptable("invalid_event_name")
+    if name in _RESERVED or name.startswith(_RESERVED_PREFIX):
+        raise Unacceptable("reserved_event_name")
+    return name
+
+
+def _is_plain(text: str) -> bool:
+    return not (text == "" or text.isspace()) and (text.isprintable() or _CONTROL.search(text) is None)
+
+
+def _subject(event: dict[str, Any]) -> str:
+    """The user if there is a user id, else the anonymous visitor; whatever is given must be valid."""
+    user = _id_of("userId", event.get("userId"))
+    anonymous = _id_of("anonymousId", event.get("anonymousId"))
+    subject = user or anonymous
+    if subject is None:
+        raise Unacceptable("no_identity")
+    return subject
+
+
+def _id_of(field: str, value: Any) -> str | None:
+    """The subject that an id names; None when it is absent (missing, null or an empty text)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return _named(field, value) if len(value) <= 128 else _name(field, value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _name(field, str(value))
+    raise Unacceptable("invalid_id", f"{field} must be text or a whole number.")
+
+
+def _name(field: str, identifier: str) -> str:
+    try:
+        return _SUBJECTS[field](identifier)
+    except InvalidId as error:
+        raise Unacceptable("invalid_id", f"{field}: {error}") from error
+
+
+_named = lru_cache(maxsize=32_768)(_name)
+"""Ids come again and again; long ones are left out, so that nobody fills the memory with them."""
+
+
+def _account(call: str, event: dict[str, Any], context: Any, envelope_context: Any) -> str | None:
+    """The account that the event also belongs to: a group call's groupId, else the context's, else the envelope's."""
+    group = event.get("groupId") if call == "group" else None
+    if call == "group" and (group is None or group == ""):
+        raise Unacceptable("no_group_id")
+    if group is None and isinstance(context, dict):
+        group = context.get("groupId")
+    if group is None and isinstance(envelope_context, dict):
+        group = envelope_context.get("groupId")
+    return None if group is None else _id_of("groupId", group)
+
+
+def _check_alias(event: dict[str, Any]) -> None:
+    previous = event.get("previousId")
+    if previous is None or previous == "":
+        raise Unacceptable("no_previous_id")
+    if isinstance(previous, bool) or not isinstance(previous, (str, int)):
+        raise Unacceptable("invalid_id", "previousId must be text or a whole number.")
+    try:
+        user_subject(str(previous))
+    except InvalidId as error:
+        raise Unacceptable("invalid_id", f"previousId: {error}") from error
+    if event.get("userId") is not None and str(event["userId"]) == str(previous):
+        raise Unacceptable("alias_cycle")
+
+
+def _check_objects(event: dict[str, Any], context: Any) -> None:
+    for name in _OBJECTS:
+        value = event.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, dict):
+            raise Unacceptable("invalid_properties", f"{name} must be a JSON object.")
+        if len(value) > MAX_PROPERTIES:
+            raise Unacceptable("too_many_properties")
+    if context is not None:
+        traits = context.get("traits")
+        if traits is not None and not isinstance(traits, dict):
+            raise Unacceptable("invalid_properties", "context.traits must be a JSON object.")
+        if traits is not None and len(traits) > MAX_PROPERTIES:
+            raise Unacceptable("too_many_properties")
+
+
+def _message_id(value: Any) -> str:
+    if isinstance(value, str) and value:
+        if len(value) > MAX_NAME or not _is_plain(value):
+            raise Unacceptable("invalid_message_id")
+        return value
+    if value is None or value == "":
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise Unacceptable("invalid_message_id")
+
+
+def content_id(raw: bytes, request: Request, repeat: int) -> str:
+    """The id of an event whose sender gave none: the same for a retry of the same bytes, whenever that arrives.
+
+    The envelope's `sentAt` is part of it, the time of arrival is not. `repeat` counts earlier events of the same
+    request with the same bytes.
+    """
+    content = blake2b(digest_size=16, person=b"parcours-event")
+    for part in (request.source.workspace, request.call, request.sent_at, repeat):
+        content.update(f"{part}\x1f".encode())
+    content.update(raw)
+    return f"auto-{content.hexdigest()}"

@@ -1,0 +1,26 @@
+"""Why the door refuses a request, or keeps a single event apart."""
+
+from schemas.problems import PROBLEMS
+
+__all__ = ["Refused", "Unacceptable"]
+
+
+class Refused(Exception):
+    """The request is refused as a whole: nothing of it was stored. Its code says how to do better."""
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        """`code` stands in `PROBLEMS` with an HTTP status; `detail` replaces the table's sentence."""
+        self.code = code
+        self.status = PROBLEMS[code].status
+        self.detail = detail or PROBLEMS[code].sentence
+        super().__init__(self.detail)
+
+
+class Unacceptable(Exception):
+    """One event cannot be accepted; it is kept on `parcours.rejected` while the rest of its batch goes on."""
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        """`code` stands in `PROBLEMS`; `detail` replaces the table's sentence."""
+        self.code = code
+        self.detail = detail or PROBLEMS[code].sentence
+        super().__init__(self.detail)

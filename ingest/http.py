@@ -1,0 +1,214 @@
+"""The hot routes of the tracking API: a plain ASGI dispatcher in front of the application that serves the rest."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ingest.domain.encoding import basic_user
+from ingest.domain.limits import MAX_BODY
+from ingest.errors import Refused
+from ingest.handlers import Door, Inbound
+from ingest.ports import Source
+
+__all__ = ["ROUTES", "DoorApp"]
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = "batch"
+METRICS: Final = "metrics"
+_CALLS: Final = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g", "alias": "a"}
+
+ROUTES: Final[Mapping[bytes, str]] = {
+    **{f"/v1/{call}".encode(): call for call in _CALLS},
+    **{f"/v1/{short}".encode(): call for call, short in _CALLS.items()},
+    **dict.fromkeys((b"/v1/batch", b"/v1/b", b"/v1/import", b"/v1/import/", b"/beacon/v1/batch"), BATCH),
+    b"/v1/m": METRICS,
+}
+"""Raw paths, matched byte by byte, and what they take: a call's one event, a batch, or an SDK's metrics (discarded)."""
+
+BODY_SECONDS: Final = 20.0
+MAX_IN_FLIGHT: Final = 64 * 1024 * 1024
+MAX_TARGET: Final = 8 * 1024
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_CONTENT_TYPE: Final = 1_024
+RETRY_AFTER: Final = b"2"
+
+_JSON: Final = (b"content-type", b"application/json")
+_CORS: Final = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Retry-After"),
+)
+_SUCCESS_BODY: Final = b'{"success": true}'
+_SUCCESS_START: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_JSON, (b"content-length", b"%d" % len(_SUCCESS_BODY)), *_CORS],
+}
+_SUCCESS: Final = {"type": "http.response.body", "body": _SUCCESS_BODY}
+_PREFLIGHT: Final = [
+    *_CORS,
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, anonymousid, sentat, x-retry-count, idempotency-key, *",
+    ),
+    (b"access-control-max-age", b"86400"),
+]
+_PREFLIGHT_START: Final = {"type": "http.response.start", "status": 204, "headers": _PREFLIGHT}
+_NO_BODY: Final = {"type": "http.response.body", "body": b""}
+_ONCE: Final = (b"authorization", b"content-encoding", b"content-length")
+
+
+class _Gone(Exception):
+    """The client went away before its body was read."""
+
+
+class DoorApp:
+    """Serves the tracking routes itself and hands everything else to `app`.
+
+    The answer is 200 ``{"success": true}`` once every event is durable, or ``{"success": false, "code", "message"}``;
+    both with CORS headers, because a browser takes an error without them for a broken network and sends again.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        """`door` handles the requests of this process."""
+        self._app = app
+        self._door = door
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "http":
+            kind = ROUTES.get(scope.get("raw_path") or scope["path"].encode())
+            if kind is not None:
+                await self._serve(kind, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _serve(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            await send(_PREFLIGHT_START)
+            await send(_NO_BODY)
+            return
+        unread = True
+        try:
+            if scope["method"] != "POST":
+                raise Refused("method_not_allowed")
+            if kind != METRICS:
+                headers = _headers(scope)
+                source = await self._named(headers)
+                body = await self._read(receive, headers)
+                unread = False
+                await self._take(_inbound(kind, scope, headers), source, body)
+        except Refused as refusal:
+            self._door.counts.refused[refusal.code] += 1
+            await _refuse(refusal, unread, send)
+        except _Gone:
+            return
+        except Exception:
+            log.exception("ingest.failed")
+            await _refuse(Refused("internal_error"), unread, send)
+        else:
+            await send(_SUCCESS_START)
+            await send(_SUCCESS)
+
+    async def _named(self, headers: Mapping[bytes, bytes]) -> Source | None:
+        """The source that Basic credentials name, before anything is read; None: the key stands elsewhere."""
+        given = headers.get(b"authorization")
+        write_key = basic_user(given) if given is not None else None
+        return await self._door.source(write_key) if write_key is not None else None
+
+    async def _take(self, inbound: Inbound, source: Source | None, body: bytes) -> None:
+        try:
+            await self._door.accept(body, source, inbound)
+        finally:
+            self._in_flight -= len(body)
+
+    async def _read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+        """The body as sent, counted as in flight when this returns. Refuses one too long before it is all read."""
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 10 or int(length) > MAX_BODY:
+            raise Refused("body_too_large")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    self._in_flight += len(chunk)
+                    if size > MAX_BODY:
+                        raise Refused("body_too_large")
+                    if self._in_flight > MAX_IN_FLIGHT:
+                        raise Refused("too_many_requests")
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        return chunk if len(chunks) == 1 else b"".join(chunks)
+        except TimeoutError as error:
+            self._in_flight -= size
+            raise Refused("request_timeout") from error
+        except (Refused, _Gone):
+            self._in_flight -= size
+            raise
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by lower-case name. Raises `Refused` for too much of them, or for one that may stand only once."""
+    pairs = scope["headers"]
+    if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
+        raise Refused("uri_too_long")
+    if len(pairs) > MAX_HEADERS or sum(len(name) + len(value) for name, value in pairs) > MAX_HEADER_BYTES:
+        raise Refused("headers_too_large")
+    headers: dict[bytes, bytes] = dict(pairs)
+    if len(headers) != len(pairs):
+        names = [name for name, _ in pairs]
+        if any(names.count(name) > 1 for name in _ONCE):
+            raise Refused("duplicate_header")
+    content_type = headers.get(b"content-type", b"")
+    if len(content_type) > MAX_CONTENT_TYPE or content_type[:10].lower() == b"multipart/":
+        raise Refused("unsupported_media_type")
+    return headers
+
+
+def _inbound(kind: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Inbound:
+    sent_at = headers.get(b"sentat")
+    return Inbound(
+        call=None if kind == BATCH else kind,
+        encoding=headers.get(b"content-encoding"),
+        query_key=_query_key(scope["query_string"]),
+        sent_at=sent_at.decode("latin-1") if sent_at is not None else None,
+        retry=headers.get(b"x-retry-count", b"0") != b"0",
+    )
+
+
+def _query_key(query: bytes) -> str | None:
+    if not query:
+        return None
+    try:
+        pairs = parse_qsl(query.decode("ascii"), max_num_fields=100, errors="strict")
+    except (UnicodeError, ValueError):
+        return None
+    return next((value for name, value in pairs if name == "writeKey"), None)
+
+
+async def _refuse(refusal: Refused, unread: bool, send: Send) -> None:
+    body = msgspec.json.encode({"success": False, "code": refusal.code, "message": refusal.detail})
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *_CORS]
+    if unread:
+        # Somebody sends a body that nobody reads: end the connection rather than wait for the rest of it.
+        headers.append((b"connection", b"close"))
+    if refusal.status in (429, 503):
+        headers.append((b"retry-after", RETRY_AFTER))
+    if refusal.status == 405:
+        headers.append((b"allow", b"POST, OPTIONS"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

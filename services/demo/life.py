@@ -81,10 +81,10 @@ class Life:
             else:
                 self.track(days_ago - index * 0.25, "Help Searched", query=query)
 
-    def uses(self, days_ago: float, feature: str | None = None) -> None:
+    def uses(self, days_ago: float, feature: str | None = None, *, late: bool = False) -> None:
         """Signs in and uses one feature."""
-        self.track(days_ago, "Signed In")
-        self.track(days_ago - 0.005, "Feature Used", feature=feature or self.rng.choice(FEATURES))
+        self.track(days_ago, "Signed In", late=late)
+        self.track(days_ago - 0.005, "Feature Used", late=late, feature=feature or self.rng.choice(FEATURES))
 
     def uses_regularly(self, first: float, last: float, every: float = 3.5) -> None:
         """Uses the product from `first` to `last` days ago, about every `every` days."""
@@ -95,11 +95,12 @@ class Life:
         self.uses(last)
 
     def becomes_customer(self, days_ago: float, traits: Mapping[str, object]) -> None:
-        """Reads, starts the checkout, tells a name and address, and buys at `days_ago`."""
+        """Reads, starts the checkout, opens an account with a name and address, and buys at `days_ago`."""
         lead = self.rng.uniform(4, 9)
         self.looks_around(days_ago + lead, days_ago + 1, self.rng.randint(2, 4))
         self.track(days_ago + 0.4, "Checkout Started", value=59.0)
         self.identify(days_ago + 0.3, traits)
+        self.track(days_ago + 0.29, "Signed In")
         if self.rng.random() < 0.5:
             self.buys(days_ago)
         else:
@@ -117,13 +118,13 @@ class Life:
         self.uses(days_ago - 3.1, third)
 
     def joins_rewards(self, days_ago: float, until: float) -> None:
-        """Enrols in the reward program and collects points about every three weeks until `until` days ago."""
+        """Enrols in the reward program and collects points about every week until `until` days ago."""
         self.track(days_ago, "Loyalty Enrolled")
         self.track(days_ago - 0.1, "Profile Completed")
-        at = days_ago - 8
+        at = days_ago - 6
         while at > until:
             self.track(at, "Points Earned", points=self.rng.randint(1, 6) * 10)
-            at -= self.rng.uniform(14, 24)
+            at -= self.rng.uniform(6, 12)
         if days_ago - until > 60:
             self.track(until + 2, "Reward Redeemed", reward="free delivery")
 

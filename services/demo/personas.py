@@ -114,6 +114,8 @@ def _advocate(life: Life, traits: Traits) -> None:
     else:
         life.track(spoke, "Review Published", site="Rated")
         life.track(spoke - 0.5, "Product Shared", share_via="message")
+    for _ in range(life.rng.randint(0, 4)):
+        life.buys(life.rng.uniform(1, day - 8))
     life.joins_rewards(day - 5, 1)
 
 
@@ -129,7 +131,7 @@ def _struggler(life: Life, traits: Traits) -> None:
 def _fader(life: Life, traits: Traits) -> None:
     day = life.rng.uniform(110, 160)
     _settles_in(life, traits, day)
-    last = life.rng.uniform(36, 80)
+    last = life.rng.uniform(36, 62)
     life.uses_regularly(day - 6, last)
     if life.rng.random() < 0.3:
         life.track(last - 1, "Payment Failed", amount=9.0)
@@ -138,9 +140,9 @@ def _fader(life: Life, traits: Traits) -> None:
 def _offline_fader(life: Life, traits: Traits) -> None:
     day = life.rng.uniform(120, 160)
     _settles_in(life, traits, day)
-    life.uses_regularly(day - 6, 75)
-    life.track(48, "Signed In", late=True, device="phone")
-    life.track(47.99, "Feature Used", late=True, feature="reminders", device="phone")
+    life.uses_regularly(day - 6, 62)
+    for days_ago in (58.5, 55, 51.5, 48):  # on a phone that was offline: arrives after everything else
+        life.uses(days_ago, late=True)
 
 
 def _cancelled(life: Life, traits: Traits) -> None:
@@ -156,6 +158,8 @@ def _faded_away(life: Life, traits: Traits) -> None:
     day = life.rng.uniform(155, 168)
     _settles_in(life, traits, day)
     life.uses_regularly(day - 6, life.rng.uniform(100, 125))
+    if life.rng.random() < 0.7:
+        life.joins_rewards(day - 5, 126)
 
 
 def _returner(life: Life, traits: Traits) -> None:

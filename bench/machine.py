@@ -1,4 +1,4 @@
-"""What the machine costs per event: a seeded population on a shipped definition, against a loop that does next to nothing.
+"""What the machine costs per event: a seeded population on a shipped definition, against next to nothing.
 
 Run it as `python -m bench.machine [definition.yaml]`. It prints CPU microseconds per event and the ratio to a floor: a
 loop over the same events that only looks up the event's name.

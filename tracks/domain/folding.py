@@ -1,0 +1,55 @@
+"""Which events fold forward, which need the whole history, and both folds."""
+
+from collections.abc import Iterable, Sequence
+
+from behavior import Definition, Event, State, Transition, apply, canonical_order, fold
+from tracks.domain.rows import ActivityRow
+
+__all__ = ["events_of", "forward", "in_order", "refold"]
+
+
+def in_order(definition: Definition, state: State, events: Sequence[Event]) -> Sequence[Event] | None:
+    """The events to fold forward, of events in canonical order; None when the history must be folded again.
+
+    An event is late if it is not later than everything applied. A late one needs the whole history unless its name
+    feeds nothing in the definition and it is not earlier than the subject's first event: then it changes nothing.
+    """
+    last = state.last_instant
+    if events[0].at > last:
+        return events
+    first = state.first_at
+    for event in events:
+        if event.at > last:
+            break
+        if first is None or event.at < first or definition.touches(event.name):
+            return None
+    return [event for event in events if event.at > last]
+
+
+def forward(definition: Definition, state: State, events: Sequence[Event]) -> list[Transition]:
+    """Fold events, in canonical order and later than everything applied, on the state; returns what happened."""
+    if len(events) == 1:
+        return apply(definition, state, events[0].at, events)
+    transitions: list[Transition] = []
+    start = 0
+    while start < len(events):
+        at = events[start].at
+        stop = start + 1
+        while stop < len(events) and events[stop].at == at:
+            stop += 1
+        transitions += apply(definition, state, at, events[start:stop])
+        start = stop
+    return transitions
+
+
+def refold(definition: Definition, events: Sequence[Event], counted_to: int) -> tuple[State, list[Transition]]:
+    """Fold all events of a subject; silence counts up to `counted_to` (ms) or the last event, whichever is later."""
+    until = max(counted_to, max((event.at for event in events), default=0))
+    return fold(definition, events, until)
+
+
+def events_of(rows: Iterable[ActivityRow]) -> list[Event]:
+    """Stored events as the machine sees them, in canonical order."""
+    events = [Event(row.occurred_at, row.message_id, row.name, row.sequence, None, row.body) for row in rows]
+    events.sort(key=canonical_order)
+    return events

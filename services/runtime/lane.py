@@ -273,6 +273,8 @@ class Lane:
         options = self._runtime.options
         work = Work(self._drained(), progress=True)
         after, told = self._transactor.after(self._owned, work), self._progress_of
+        if after.clock == 0:
+            return
         moved = after.clock - (told.clock if told is not None else 0)
         recently = self._runtime.clock.monotonic() - self._last_record < options.quiet_after
         read_on = told is None or told.positions != after.positions

@@ -40,6 +40,7 @@ class Relay:
         self._published = self._marked = owned.published_through
         self._marking: asyncio.Task[None] | None = None
         self._signal = asyncio.Event()
+        self._opened = asyncio.Event()
         self._room = asyncio.Event()
         self._stopping = False
         self._mind_the_room()
@@ -56,11 +57,16 @@ class Relay:
         return max(0, self._highest - self._published)
 
     async def room(self) -> None:
-        """Wait while the backlog is over its limit."""
+        """Wait until log and database are known to agree, and while the backlog is over its limit.
+
+        A database that was rolled back must not give the lost sequences anew before anybody notices.
+        """
+        await self._opened.wait()
         await self._room.wait()
 
     def stop_waiting(self) -> None:
         """Let go whoever waits for room: its lane ends."""
+        self._opened.set()
         self._room.set()
 
     def stop(self) -> None:
@@ -119,6 +125,7 @@ class Relay:
         last = await publisher.open(PublisherState(self._highest, self._published))
         self._published = max(self._published, last)
         self._mind_the_room()
+        self._opened.set()
         await self._mark()
 
     async def _publish_all(self, publisher: SequencedPublisher) -> None:

@@ -66,6 +66,10 @@ class Moments:
             text = f"{text} at {_datetime(instant):%H:%M} UTC"
         return self._moment(instant, text)
 
+    def present(self) -> Moment:
+        """The moment itself: today's time of day."""
+        return self._moment(self._now, f"{_datetime(self._now):%H:%M} UTC")
+
     def clock(self, instant: int) -> Moment:
         """The time of day, for lists that are grouped by day."""
         return self._moment(instant, f"{_datetime(instant):%H:%M}")

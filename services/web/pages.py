@@ -21,7 +21,7 @@ from services.web.sessions import SIGN_IN_PATH
 from services.web.views import change_view, days, grouped, member_view, message_view, panels, place_view, worded
 from services.web.why import why_view
 
-__all__ = ["pages_router"]
+__all__ = ["PageBuilder", "pages_router"]
 
 _LATEST: Final = 20
 _OUTBOX: Final = 10
@@ -42,15 +42,14 @@ class PageBuilder:
 
     def home(self) -> Views:
         """The front page."""
-        now = self._clock.now()
-        moments = Moments(now)
+        moments = Moments(self._clock.now())
         shown = panels(self._reads.catalog, self._reads.counts())
         total = shown[0].total if shown else 0
         messages = self._reads.messages(None, _OUTBOX)
         return {
             "panels": shown,
             "total": grouped(total),
-            "as_of": moments.clock(now),
+            "as_of": moments.present(),
             "kinds": KINDS.items(),
             "changes": [change_view(self._reads.catalog, moments, fact) for fact in self._reads.latest(_LATEST)],
             "messages": [message_view(moments, fact) for fact in messages],
@@ -107,15 +106,14 @@ class PageBuilder:
             return None
         if facts is None:
             return None
-        now = self._clock.now()
-        moments, catalog = Moments(now), self._reads.catalog
+        moments, catalog = Moments(self._clock.now()), self._reads.catalog
         places = [place_view(catalog, moments, fact) for fact in facts.stages]
         name = facts.traits.get("name")
         return {
             "title": facts.id,
             "name": name if isinstance(name, str) else "",
             "identifier": facts.id,
-            "as_of": moments.clock(now),
+            "as_of": moments.present(),
             "places": places,
             "segments": [place_view(catalog, moments, fact) for fact in facts.segments],
             "home_stage": places[0] if places else None,

@@ -1,0 +1,106 @@
+"""The HTTP application, assembled: the door in front, behind it the API, its description, and the pages."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from services.runtime.clock import Clock
+from services.runtime.ids import Ids
+from services.storage.keys import KeyRing
+from services.web.auth import Auth
+from services.web.facts import PageReads
+from services.web.operations import HealthReader, Metric, operations_router
+from services.web.pages import PageBuilder, pages_router
+from services.web.problems import install_problems, problem_responses
+from services.web.raw_paths import RawPaths
+from services.web.rendering import STATIC, Pages
+from services.web.security import SecurityHeaders
+from services.web.sessions import Sessions
+from services.web.sign_in import SessionAuth, links_router, sign_in_router
+
+__all__ = ["TAGS", "VERSION", "WebParts", "assemble"]
+
+VERSION: Final = "0.1.0"
+TAGS: Final = (
+    ("Tracking", "Events come in here, in the shapes that Segment's SDKs send, with a write key."),
+    ("Customers", "Where a customer is, how they came there, and what leads on."),
+    ("Lifecycles", "The active definitions of stages, and how many customers are in each."),
+    ("Segments", "The active segments and their members."),
+    ("Messages", "What was sent, what was not, and why."),
+    ("Administration", "Signing in."),
+    ("Operations", "For probes and monitoring."),
+)
+_DESCRIPTION: Final = """
+Parcours follows every customer's journey. **Events** are sent with a write key; everything else is read with an API
+token (press *Authorize*). The first start wrote both to `credentials.env` in the data folder. Errors are problems after
+RFC 9457 with a stable `code`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WebParts:
+    """What the application is made of. `api` holds the routers of the contexts: they get an API token's check in front.
+
+    `door` wraps the application in the dispatcher of the tracking routes, `document` describes these routes; None when
+    this process has no door. `first_line` is the shell line that sends a first event.
+    """
+
+    clock: Clock
+    ids: Ids
+    keys: KeyRing
+    sessions: Sessions
+    page_reads: PageReads
+    health: HealthReader
+    api: Sequence[APIRouter] = ()
+    door: Callable[[ASGIApp], ASGIApp] | None = None
+    document: Callable[[FastAPI], None] | None = None
+    metrics: Callable[[], Iterable[Metric]] = tuple
+    first_line: str = ""
+
+
+def _docs_router(pages: Pages) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    async def docs() -> HTMLResponse:
+        return pages.render("docs.html")
+
+    return router
+
+
+def assemble(parts: WebParts) -> ASGIApp:
+    """The whole application as an ASGI app."""
+    app = FastAPI(
+        title="Parcours",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    install_problems(app, parts.ids.uuid7)
+    auth = Auth(parts.keys, SessionAuth(parts.sessions))
+    if parts.document is not None:
+        parts.document(app)
+    answers: dict[int | str, dict[str, Any]] = problem_responses("unauthorized", "scope")
+    for router in parts.api:
+        app.include_router(router, dependencies=[Depends(auth.read)], responses=answers)
+    app.include_router(links_router(auth, parts.sessions, parts.clock))
+    app.include_router(operations_router(parts.health, parts.metrics))
+    pages = Pages()
+    app.include_router(_docs_router(pages))
+    app.include_router(sign_in_router(pages, parts.sessions, parts.keys))
+    app.include_router(pages_router(pages, PageBuilder(parts.page_reads, parts.clock, parts.first_line), auth))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
+    served: ASGIApp = RawPaths(app)
+    if parts.door is not None:
+        served = parts.door(served)
+    return SecurityHeaders(served)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
@@ -48,17 +49,16 @@ def problem_response(body: Problem) -> Response:
     return Response(content, body.status, _EXTRA_HEADERS.get(body.status), PROBLEM_CONTENT_TYPE)
 
 
-def problem_responses(*codes: str) -> dict[int | str, dict[str, object]]:
+def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that can answer these problems, for OpenAPI: one entry per status, with examples."""
-    answers: dict[int | str, dict[str, object]] = {}
+    answers: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         kind = PROBLEMS[code]
-        answer = answers.setdefault(
-            kind.status,
-            {"model": Problem, "description": kind.title, "content": {PROBLEM_CONTENT_TYPE: {"examples": {}}}},
-        )
-        example = {code: {"summary": kind.title, "value": jsonable_encoder(problem(code), exclude_none=True)}}
-        answer["content"][PROBLEM_CONTENT_TYPE]["examples"].update(example)  # type: ignore[index]
+        if kind.status not in answers:
+            content: dict[str, Any] = {PROBLEM_CONTENT_TYPE: {"examples": {}}}
+            answers[kind.status] = {"model": Problem, "description": kind.title, "content": content}
+        examples = answers[kind.status]["content"][PROBLEM_CONTENT_TYPE]["examples"]
+        examples[code] = {"summary": kind.title, "value": jsonable_encoder(problem(code), exclude_none=True)}
     return answers
 
 

@@ -13,7 +13,7 @@ from schemas.ids import user_subject
 from schemas.times import parse_instant
 
 __all__ = ["INBOUND", "AliasEvent", "Batch", "Context", "GroupEvent", "IdentifyEvent", "InboundEvent", "PageEvent"]
-__all__ += ["Refusal", "ScreenEvent", "Success", "TrackEvent"]
+__all__ += ["Refusal", "RejectedHeaders", "ScreenEvent", "Success", "TrackEvent"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RESERVED = ("$identify", "$group", "$alias")
@@ -229,3 +229,23 @@ class Refusal(BaseModel):
     success: Literal[False] = False
     code: str = Field(examples=["unknown_write_key"])
     message: str = Field(examples=["The write key is missing or not known. Send a valid one."])
+
+
+class RejectedHeaders(BaseModel):
+    """The headers of a record on `parcours.rejected`; its value is the original bytes, whatever they were.
+
+    A record that an engine could not process carries also `ce_place`, and the headers, key and timestamp that it had
+    under names that begin with `orig_`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    ce_specversion: Literal["1.0"]
+    ce_id: str = Field(description="The same for every copy of the same rejection.")
+    ce_type: Literal["parcours.event.rejected"]
+    ce_source: str
+    ce_time: str = Field(description="When it was rejected, RFC 3339.")
+    ce_reason: str = Field(description="A stable code.", examples=["no_identity"])
+    ce_detail: str = Field(description="A sentence.")
+    ce_call: str | None = Field(default=None, description="The call that the path of the request named.")
+    ce_place: str | None = Field(default=None, description="topic/partition@offset of a record that was read.")

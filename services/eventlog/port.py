@@ -162,6 +162,12 @@ class Reader(Protocol):
     def caught_up_at(self, position: TopicPartition) -> int | None:
         """Wall time (ms) of the latest answer of the log that held nothing more after what was polled, or None."""
 
+    def read_to(self, position: TopicPartition) -> int | None:
+        """The offset from which an owned partition is polled next, or None when not known yet.
+
+        It is past every record polled, and past what a log keeps between records (such as the marks of transactions).
+        """
+
     def end_offset(self, position: TopicPartition) -> int | None:
         """The last known end (last stable offset) of an owned partition, or None when not known yet."""
 

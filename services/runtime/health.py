@@ -8,6 +8,7 @@ __all__ = ["PartitionHealth", "WorkerHealth"]
 
 _POLL_SECONDS: Final = 15.0
 _STUCK_SECONDS: Final = 30.0
+_JOIN_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,15 @@ class PartitionHealth:
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """One member of a processor's group. `poll_age`: seconds since the log last answered (None: never)."""
+    """One member of a processor's group.
+
+    `assigned`: it was given partitions; a member without any, after a while, stands by for others. `member_for`:
+    seconds since it joined. `poll_age`: seconds since the log last answered (None: never).
+    """
 
     processor: str
     assigned: bool
+    member_for: float
     poll_age: float | None
     partitions: tuple[PartitionHealth, ...]
 
@@ -49,7 +55,7 @@ class WorkerHealth:
     def problems(self) -> tuple[str, ...]:
         """Why this worker is not ready, in plain words; empty when it is."""
         found: list[str] = []
-        if not self.assigned:
+        if not self.assigned and self.member_for < _JOIN_SECONDS:
             found.append(f"{self.processor}: no partitions are assigned yet")
         if self.poll_age is None or self.poll_age > _POLL_SECONDS:
             found.append(f"{self.processor}: the event log does not answer")

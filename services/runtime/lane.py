@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.records import StoredRecord
@@ -12,7 +12,7 @@ from services.runtime.options import Runtime
 from services.runtime.processor import Processor
 from services.runtime.relay import Relay
 from services.runtime.threads import Backoff
-from services.runtime.transact import Committed, PartitionTransactor, ProcessorFailed, Work, dead_letter
+from services.runtime.transact import Committed, PartitionTransactor, ProcessorFailed, Reached, Work, dead_letter
 from services.storage.errors import StorageUnavailable
 from services.storage.positions import Ownership
 
@@ -57,7 +57,7 @@ class Lane:
         self.relay = Relay(runtime, processor, partition, owned)
         self._waiting: dict[str, deque[StoredRecord]] = {topic: deque() for topic in processor.inputs}
         self._bytes = 0
-        self._read_until: dict[str, int | None] = dict.fromkeys(processor.inputs)
+        self._reached: dict[str, Reached] = {}
         self._next_wake: int | None = None
         self._signal = asyncio.Event()
         self._stop = asyncio.Event()
@@ -74,9 +74,9 @@ class Lane:
         self._waiting[topic].extend(records)
         self._bytes += sum(len(record.value or b"") for record in records)
 
-    def tick(self, topic: str, read_until: int | None) -> None:
-        """After every poll: the wall time (ms) of the log's latest answer that it held nothing more of this topic."""
-        self._read_until[topic] = read_until
+    def tick(self, reached: Mapping[str, Reached]) -> None:
+        """After every poll: the topics whose ends were reached by what was offered."""
+        self._reached = dict(reached)
         self._signal.set()
 
     @property
@@ -100,7 +100,6 @@ class Lane:
 
     async def run(self) -> None:
         """Work until stopped. Raises `OwnershipLost`, `StorageBroken`, `StorageMissing`, or what no retry can mend."""
-        self._next_wake = await self._runtime.batches.run(self._transactor.next_wake)
         try:
             while not self._stop.is_set():
                 while await self._step():
@@ -146,9 +145,9 @@ class Lane:
             chosen[topic] = taken
         return [record for topic in self._waiting if topic in chosen for record in chosen[topic]]
 
-    def _drained(self) -> dict[str, int | None]:
-        """Per topic, until when it is read to its end, if nothing of it waits."""
-        return {topic: None if self._waiting[topic] else self._read_until[topic] for topic in self._waiting}
+    def _drained(self) -> dict[str, Reached]:
+        """The topics that are read to their ends and of which nothing waits."""
+        return {topic: reached for topic, reached in self._reached.items() if not self._waiting[topic]}
 
     def _progress_due(self) -> bool:
         waited = self._runtime.clock.monotonic() - self._last_progress
@@ -180,7 +179,7 @@ class Lane:
                 failure = again
         record = work.records[0]
         letter = dead_letter(record, failure)
-        await self._attempt(Work(work.read_until, dead=(letter,), progress=work.progress))
+        await self._attempt(Work(work.reached, dead=(letter,), progress=work.progress))
 
     async def _attempt(self, work: Work) -> Committed | None:
         """Run the transaction until the database takes it; None when an earlier try turns out to have been stored.
@@ -195,14 +194,14 @@ class Lane:
             try:
                 committed = await runtime.batches.run(self._transactor.run, self._owned, work, runtime.clock.now())
             except StorageUnavailable as error:
-                self._note("batch.retried", error)
+                self._note("retried", error)
                 await backoff.wait()
                 self._heed_stop(error)
                 await self._recover(backoff)
                 if self._owned.positions != before:
                     return None
             except ProcessorFailed as error:
-                self._note("batch.failed", error)
+                self._note("failed", error)
                 await self._recover(backoff)
                 raise
             else:
@@ -215,12 +214,11 @@ class Lane:
             try:
                 owned = await self._runtime.batches.run(self._transactor.recover, self._owned.epoch)
             except StorageUnavailable as error:
-                self._note("database.unavailable", error)
+                self._note("waits", error)
                 await backoff.wait()
                 self._heed_stop(error)
                 continue
             self._owned = owned
-            self._next_wake = await self._runtime.batches.run(self._transactor.next_wake)
             self.relay.added(owned.highest)
             return
 
@@ -228,11 +226,13 @@ class Lane:
         if self._stop.is_set():
             raise _Stopped from error
 
-    def _note(self, name: str, error: BaseException) -> None:
+    def _note(self, what: str, error: BaseException) -> None:
+        """Log what goes wrong. Messages of foreign errors may quote data, so only their kind is told."""
         cause = error.__cause__ or error
         self._trouble = code_of(error)
-        fields = {"processor": self._processor.name, "partition": self._partition, "code": code_of(error)}
-        log.warning(name, extra={**fields, "kind": type(cause).__name__}, exc_info=cause if _debugging() else None)
+        place = {"processor": self._processor.name, "partition": self._partition}
+        fields = {**place, "what": what, "code": code_of(error), "kind": type(cause).__name__}
+        log.warning("lane.trouble", extra=fields, exc_info=cause if log.isEnabledFor(logging.DEBUG) else None)
 
     def _stored(self, committed: Committed) -> None:
         now = self._runtime.clock.monotonic()
@@ -255,7 +255,7 @@ class Lane:
             return False
         for limit in (self._runtime.options.wake_limit, 1, 1):
             try:
-                committed = await self._attempt(Work(work.read_until, wake_limit=limit))
+                committed = await self._attempt(Work(work.reached, wake_limit=limit))
             except ProcessorFailed:
                 continue
             return committed is None or committed.more
@@ -264,6 +264,7 @@ class Lane:
         return False
 
     def _is_due(self, work: Work) -> bool:
+        self._next_wake = self._transactor.next_wake()
         return self._next_wake is not None and self._next_wake <= self._transactor.after(self._owned, work).clock
 
     async def _tell_progress(self) -> None:
@@ -283,7 +284,3 @@ class Lane:
             await self._attempt(work)
             self._last_progress = self._runtime.clock.monotonic()
             self._progress_of = self._owned
-
-
-def _debugging() -> bool:
-    return log.isEnabledFor(logging.DEBUG)

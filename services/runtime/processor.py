@@ -11,9 +11,9 @@ __all__ = ["Processor"]
 class Processor(Protocol):
     """Processes batches of one partition inside the database transaction that also stores its position and outputs.
 
-    All methods run in worker threads, never two at once for one partition, but two partitions may be at work at the
-    same time. An exception rolls the transaction back; the runtime then calls `forget` and `take`, and tries again
-    (in smaller parts down to the record at fault, when the database is not to blame).
+    All methods but `next_wake` run in worker threads, never two at once for one partition, but two partitions may be at
+    work at the same time. An exception rolls the transaction back; the runtime then calls `forget` and `take`, and
+    tries again (in smaller parts down to the record at fault, when the database is not to blame).
     """
 
     @property
@@ -42,7 +42,10 @@ class Processor(Protocol):
         """Run what is due by `wake.clock`, for at most `wake.limit` subjects."""
 
     def next_wake(self, partition: int) -> int | None:
-        """The earliest instant (ms, by the partition's clock) at which `wake` has something to do; None: nothing."""
+        """The earliest instant (ms, by the partition's clock) at which `wake` has something to do; None: nothing.
+
+        Asked often, on the event loop, while no other method runs for the partition: answer at once.
+        """
 
     def forget(self, partition: int) -> None:
         """Drop everything cached of a partition: the last transaction's outcome is unknown, or ownership ended."""

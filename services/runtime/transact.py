@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,12 +26,22 @@ from services.storage.database import Database
 from services.storage.errors import StorageError
 from services.storage.positions import Move, Ownership
 
-__all__ = ["PROGRESS_KEY", "Committed", "PartitionTransactor", "ProcessorFailed", "Work", "dead_letter"]
-__all__ += ["rejected_output"]
+__all__ = ["PROGRESS_KEY", "Committed", "PartitionTransactor", "ProcessorFailed", "Reached", "Work"]
+__all__ += ["dead_letter", "rejected_output"]
 
 PROGRESS_KEY: Final = b"progress"
 _REJECTED_TYPE: Final = "parcours.event.rejected"
 _DETAIL_LENGTH: Final = 500
+
+
+class Reached(NamedTuple):
+    """An input topic of the partition is read to its end: nothing of it waits to be stored.
+
+    `at` is the wall time (ms) of the log's latest answer that held nothing more; `offset` is polled next.
+    """
+
+    at: int
+    offset: int
 
 
 class ProcessorFailed(ServiceError):
@@ -45,12 +55,12 @@ class Work:
     """What one transaction is to do.
 
     `records` of all input topics in the order to process them; `dead` are records of that order that are given up
-    instead; `read_until` per input topic: wall time (ms) of the log's latest answer that it holds nothing more than
-    these records, or None while more wait; `wake_limit`: run due instants of at most so many subjects (None: no wake);
-    `progress`: add a progress record even if nothing else is published.
+    instead; `reached` holds the input topics that are read to their ends once these records are stored; `wake_limit`:
+    run due instants of at most so many subjects (None: no wake); `progress`: add a progress record even if nothing else
+    is published.
     """
 
-    read_until: Mapping[str, int | None]
+    reached: Mapping[str, Reached]
     records: Sequence[StoredRecord] = ()
     dead: Sequence[DeadLetter] = ()
     wake_limit: int | None = None
@@ -147,8 +157,11 @@ class PartitionTransactor:
                 places[topic] = max(places[topic], records[-1].offset + 1)
                 if carries_progress(topic):
                     bounds[topic] = _later(bounds[topic], progress_clock(records))
+            reached = work.reached.get(topic)
+            if reached is not None:
+                places[topic] = max(places[topic], reached.offset)
             received = smallest_received(topic, records)
-            states.append(InputState(topic, work.read_until.get(topic), received, bounds[topic]))
+            states.append(InputState(topic, reached.at if reached else None, received, bounds[topic]))
         clock = clock_after(owned.clock, states, self._settle)
         return replace(owned, positions=places, bounds=bounds, clock=clock)
 

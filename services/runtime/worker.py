@@ -13,7 +13,7 @@ from services.runtime.lane import Lane
 from services.runtime.options import Runtime
 from services.runtime.processor import Processor
 from services.runtime.threads import Backoff
-from services.runtime.transact import PartitionTransactor
+from services.runtime.transact import PartitionTransactor, Reached
 from services.storage.errors import StorageUnavailable
 from services.storage.positions import Ownership, OwnershipLost
 
@@ -49,6 +49,7 @@ class Worker:
         self._group: asyncio.TaskGroup | None = None
         self._paused: frozenset[int] = frozenset()
         self._assigned = False
+        self._joined_at = runtime.clock.monotonic()
         self._polled_at: float | None = None
         self._lag_committed_at = 0.0
         self._stopping = asyncio.Event()
@@ -75,6 +76,7 @@ class Worker:
                 log.warning("worker.ownership_lost", extra={"processor": self._processor.name})
 
     async def _be_member(self) -> None:
+        self._joined_at = self._runtime.clock.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -107,10 +109,18 @@ class Worker:
                 if (tenure := self._tenures.get(partition)) is not None:
                     tenure.lane.offer(topic, records)
             for partition, tenure in self._tenures.items():
-                for topic in self._processor.inputs:
-                    tenure.lane.tick(topic, reader.caught_up_at(TopicPartition(topic, partition)))
+                tenure.lane.tick(self._reached(reader, partition))
             self._hold_back(reader)
             await self._commit_for_lag_tools(reader)
+
+    def _reached(self, reader: Reader, partition: int) -> dict[str, Reached]:
+        reached: dict[str, Reached] = {}
+        for topic in self._processor.inputs:
+            place = TopicPartition(topic, partition)
+            at, offset = reader.caught_up_at(place), reader.read_to(place)
+            if at is not None and offset is not None:
+                reached[topic] = Reached(at, offset)
+        return reached
 
     def _hold_back(self, reader: Reader) -> None:
         full = frozenset(partition for partition, tenure in self._tenures.items() if tenure.lane.full)
@@ -209,6 +219,7 @@ class Worker:
         return WorkerHealth(
             processor=self._processor.name,
             assigned=self._assigned,
+            member_for=now - self._joined_at,
             poll_age=None if self._polled_at is None else now - self._polled_at,
             partitions=tuple(
                 self._partition_health(number, self._tenures[number].lane) for number in sorted(self._tenures)
@@ -219,11 +230,12 @@ class Worker:
         state, clock = lane.state, self._runtime.clock
         owned = state.owned
         stuck = 0.0 if state.stuck_since is None else clock.monotonic() - state.stuck_since
+        idle = state.waiting == 0 and state.stuck_since is None
         overdue = 0 if state.next_wake is None else owned.clock - state.next_wake
         return PartitionHealth(
             partition=partition,
             positions=owned.positions,
-            lag={topic: self._lag(TopicPartition(topic, partition), at, lane) for topic, at in owned.positions.items()},
+            lag={topic: self._lag(TopicPartition(topic, partition), at, idle) for topic, at in owned.positions.items()},
             clock=owned.clock,
             clock_lag=max(0, clock.now() - owned.clock),
             next_wake=state.next_wake,
@@ -235,11 +247,14 @@ class Worker:
             trouble=state.trouble,
         )
 
-    def _lag(self, place: TopicPartition, position: int, lane: Lane) -> int | None:
-        end = self._reader.end_offset(place) if self._reader is not None else None
-        if end is None:
+    def _lag(self, place: TopicPartition, stored: int, idle: bool) -> int | None:
+        reader = self._reader
+        end = reader.end_offset(place) if reader is not None else None
+        if reader is None or end is None:
             return None
-        return max(0, end - position)
+        # What a log keeps between records is only stored as read along with the next transaction.
+        through = reader.read_to(place) if idle else None
+        return max(0, end - max(stored, through or 0))
 
 
 async def _within(seconds: float, tasks: list[asyncio.Task[None]]) -> None:

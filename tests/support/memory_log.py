@@ -25,7 +25,8 @@ class MemoryLog:
 
     `lagging`: topic partitions whose readers are not told that they are caught up. `publish_fails`: called before a
     publication with what is to be published; it may raise. `unknown_outcomes`: so many publications are stored, and
-    then reported as `LogUnavailable`. `poll_fails`: so many polls raise `LogUnavailable`.
+    then reported as `LogUnavailable`. `poll_fails`: so many polls raise `LogUnavailable`. `marks`: so many offsets at
+    the end of a partition that hold no record, like the marks of transactions.
     """
 
     def __init__(self, clock: Callable[[], int], partitions: int = 1) -> None:
@@ -37,6 +38,7 @@ class MemoryLog:
         self.owners: dict[tuple[str, int], object] = {}
         self.readers: dict[str, list[MemoryReader]] = {}
         self.lagging: set[TopicPartition] = set()
+        self.marks: dict[TopicPartition, int] = {}
         self.publish_fails: Callable[[Sequence[SequencedRecord]], None] | None = None
         self.unknown_outcomes = 0
         self.poll_fails = 0
@@ -200,9 +202,16 @@ class MemoryReader:
         """When."""
         return self.caught.get(position)
 
+    def read_to(self, position: TopicPartition) -> int | None:
+        """What is polled next."""
+        offset = self.offsets.get(position)
+        if offset is not None and offset == len(self.log.of(*position)):
+            offset += self.log.marks.get(position, 0)
+        return offset
+
     def end_offset(self, position: TopicPartition) -> int | None:
         """The end."""
-        return len(self.log.of(*position))
+        return len(self.log.of(*position)) + self.log.marks.get(position, 0)
 
     @property
     def assignment(self) -> frozenset[int]:

@@ -241,6 +241,15 @@ async def test_a_partition_with_two_batches_waiting_is_paused_and_goes_on(bench:
     assert max(len(batch.records) for batch in bench.processor.batches) == 5
 
 
+async def test_what_a_log_keeps_between_records_counts_as_read(bench: Bench) -> None:
+    bench.log.marks[TopicPartition(EVENTS, 0)] = 3
+    bench.put("ada")
+    async with bench.working() as worker:
+        await until(lambda: bench.changes() == ["ada=1"])
+        await until(lambda: worker.health().partitions[0].positions[EVENTS] == 4)
+        assert worker.health().partitions[0].lag == {EVENTS: 0, CONTROL: 0}
+
+
 async def test_progress_tells_offsets_and_clock_after_every_change(bench: Bench) -> None:
     bench.put("ada")
     async with bench.working():

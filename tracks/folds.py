@@ -1,6 +1,6 @@
 """The second half of a batch: fold what is new, repair what came late, run what is due, and write what follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from behavior import StateOverflow
 from behavior.errors import BehaviorError
@@ -45,13 +45,15 @@ def fold_groups(work: Work, groups: Sequence[Group]) -> list[Subject]:
     return subjects
 
 
-def run_due(work: Work, rows: Sequence[SubjectRow], cached: Mapping[bytes, Subject], clock: int) -> list[Subject]:
+def run_due(work: Work, rows: Sequence[SubjectRow], clock: int) -> list[Subject]:
     """Run the due instants up to `clock` (ms) of subjects whose `wake_at` has come; the subjects that changed."""
     awake: dict[SubjectKey, Group] = {}
     moved: dict[SubjectKey, int | None] = {}
     for row in rows:
         key = (row.workspace, row.subject)
-        subject = cached.get(record_key(*key)) or subject_of_row(row, work.definitions_of(row.subject))
+        subject = work.cache.find(work.partition, record_key(*key)) or subject_of_row(
+            row, work.engine.definitions_of(row.subject)
+        )
         due = subject.due_at
         if None not in subject.states and (due is None or due > clock):
             subject.wake_at = moved[key] = due

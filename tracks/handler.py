@@ -1,12 +1,9 @@
 """The processor of an engine: takes batches of one partition, folds, repairs, and says what to publish."""
 
-from collections.abc import Sequence
-
-from behavior import Definition
 from schemas.processing import Batch, BatchResult, Wake
 from schemas.records import StoredRecord
 from tracks.cache import SubjectCache
-from tracks.engine import Engine, definitions_by_kind
+from tracks.engine import Engine
 from tracks.folds import fold_groups, run_due
 from tracks.intake import group_mail, read_records, store_new
 from tracks.ports import Transaction
@@ -19,19 +16,17 @@ __all__ = ["TrackProcessor"]
 
 
 class TrackProcessor:
-    """Folds the events of the owned partitions under `definitions`; what a runtime calls a processor.
+    """Folds the events of the owned partitions under the engine's definitions; what a runtime calls a processor.
 
     Data never makes it raise: what cannot be processed comes back as dead letters. An engine with further inputs
     overrides `facts`.
     """
 
-    def __init__(self, engine: Engine, definitions: Sequence[Definition], store: TrackStore) -> None:
-        """The definitions' names are distinct; `store` has the engine's tables."""
+    def __init__(self, engine: Engine, store: TrackStore) -> None:
+        """`store` has the engine's tables."""
         self.engine = engine
-        self.definitions = tuple(definitions)
-        self._kinds = definitions_by_kind(definitions)
         self._store = store
-        self._cache = SubjectCache(engine.cached_subjects)
+        self._cache = SubjectCache(engine)
         self._next: dict[int, int | None] = {}
 
     @property
@@ -72,7 +67,7 @@ class TrackProcessor:
         """Store and fold the events of a batch; late ones repair their subjects' journeys."""
         work = self._work(transaction, batch.partition, batch.now)
         mail = read_records(work, batch.records, self.facts)
-        groups = store_new(work, group_mail(work, mail, self._cache.of(batch.partition)))
+        groups = store_new(work, group_mail(work, mail))
         subjects = fold_groups(work, groups)
         self._cache.keep(batch.partition, subjects)
         wakes = [subject.wake_at for subject in subjects if subject.wake_at is not None]
@@ -86,7 +81,7 @@ class TrackProcessor:
         """Run what is due by the clock, the longest due first."""
         work = self._work(transaction, wake.partition, wake.now)
         rows = self._store.due_subjects(transaction, wake.partition, wake.clock, wake.limit)
-        subjects = run_due(work, rows, self._cache.of(wake.partition), wake.clock)
+        subjects = run_due(work, rows, wake.clock)
         self._cache.keep(wake.partition, subjects)
         self._next[wake.partition] = self._store.earliest_wake(transaction, wake.partition)
         return BatchResult(work.results.outputs, more=len(rows) == wake.limit)
@@ -96,4 +91,4 @@ class TrackProcessor:
         return self._next.get(partition, 0)
 
     def _work(self, transaction: Transaction, partition: int, now: int) -> Work:
-        return Work(self.engine, self._kinds, self._store, transaction, partition, now, Results(self.engine))
+        return Work(self.engine, self._store, self._cache, transaction, partition, now, Results(self.engine))

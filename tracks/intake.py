@@ -1,6 +1,6 @@
 """The first half of a batch: from records to new, stored events, grouped by subject."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from schemas.ids import partition_of, split_key
@@ -61,15 +61,15 @@ def _add_facts(mail: Mail, key: bytes, found: Facts) -> None:
         mail.arrivals.setdefault(key, []).extend(found.added)
 
 
-def group_mail(work: Work, mail: Mail, cached: Mapping[bytes, Subject]) -> list[Group]:
+def group_mail(work: Work, mail: Mail) -> list[Group]:
     """The mail per subject. Events that stand in the wrong partition become dead letters."""
     arrivals, withdrawn = mail.arrivals, mail.withdrawn
     keys = dict.fromkeys((*arrivals, *withdrawn)) if withdrawn else arrivals
-    missing = {key: split_key(key) for key in keys if key not in cached}
+    found = {key: work.cache.find(work.partition, key) for key in keys}
+    missing = {key: split_key(key) for key, subject in found.items() if subject is None}
     stored = work.store.load_subjects(work.transaction, list(missing.values()))
     groups = []
-    for key in keys:
-        subject = cached.get(key)
+    for key, subject in found.items():
         if subject is None:
             subject = _subject(work, missing[key], stored.get(missing[key]))
         if subject is not None:
@@ -82,7 +82,7 @@ def group_mail(work: Work, mail: Mail, cached: Mapping[bytes, Subject]) -> list[
 
 
 def _subject(work: Work, key: SubjectKey, row: SubjectRow | None) -> Subject | None:
-    definitions = work.definitions_of(key[1])
+    definitions = work.engine.definitions_of(key[1])
     if row is not None:
         return subject_of_row(row, definitions) if row.partition == work.partition else None
     subject = Subject(*key, work.partition, definitions)

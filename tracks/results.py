@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
-import msgspec
-
 from behavior import State, Transition
 from schemas.processing import Output
 from schemas.records import cloud_event_headers
-from tracks.domain.changes import Journey, change_of, corrected_of
+from tracks.domain.changes import Journey, encode_change, encode_correction
 from tracks.domain.corrections import append, repair
 from tracks.domain.rows import StageRow, TransitionRow
 from tracks.engine import Engine
@@ -17,7 +15,6 @@ from tracks.store import TrackStore
 
 __all__ = ["Results"]
 
-_encode = msgspec.json.Encoder().encode
 _CORRECTED_AT_ONCE = 400  # a record of so many changes stays below the size limit of its topic
 
 
@@ -47,7 +44,7 @@ class Results:
                 Output(
                     self._engine.output_topic,
                     key,
-                    _encode(change_of(row)),
+                    encode_change(row),
                     cloud_event_headers(
                         f"{row.id}:{row.revision}",
                         self._engine.changed_type,
@@ -92,7 +89,7 @@ class Results:
             Output(
                 self._engine.output_topic,
                 key,
-                _encode(corrected_of(journey, cause, retracted, added)),
+                encode_correction(journey, cause, retracted, added),
                 cloud_event_headers(
                     blake2b(names.encode(), digest_size=16).hexdigest(),
                     self._engine.corrected_type,

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from behavior import Definition, Transition
-from schemas.changes import Because, TrackChange, TrackCorrected
+from schemas.changes import Because, TrackChange
 from schemas.times import format_instant
 from tracks.domain.rows import TransitionRow
 
-__all__ = ["Journey", "change_of", "corrected_of", "row_of", "transition_id"]
+__all__ = ["Journey", "change_of", "encode_change", "encode_correction", "row_of", "transition_id"]
 
 _encode = msgspec.json.Encoder().encode
 _because = msgspec.json.Decoder(Because)
@@ -101,16 +102,88 @@ def change_of(row: TransitionRow) -> TrackChange:
     )
 
 
-def corrected_of(
+class _Change(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
+    """`TrackChange` with its parts already encoded, as a row holds them."""
+
+    id: str
+    revision: int
+    effect_id: str
+    workspace: str
+    subject: str
+    lifecycle: str
+    version: int
+    track: str
+    ordinal: int
+    step: int
+    from_: str | None
+    to: str
+    transition: str
+    visit: int
+    effective_at: str
+    recorded_at: str
+    reason: str | None
+    because: msgspec.Raw
+    actions: msgspec.Raw
+
+
+class _Corrected(msgspec.Struct, frozen=True):
+    """`TrackCorrected` of such changes."""
+
+    workspace: str
+    subject: str
+    lifecycle: str
+    recorded_at: str
+    cause: str
+    retracted: list[_Change]
+    added: list[_Change]
+
+
+def _encodable(row: TransitionRow) -> _Change:
+    return _Change(
+        row.id,
+        row.revision,
+        row.effect_id,
+        row.workspace,
+        row.subject,
+        row.lifecycle,
+        row.version,
+        row.track,
+        row.ordinal,
+        row.step,
+        row.from_stage,
+        row.to_stage,
+        row.transition,
+        row.visit,
+        format_instant(row.effective_at),
+        _recorded(row.recorded_at),
+        row.reason,
+        msgspec.Raw(row.because),
+        msgspec.Raw(row.actions),
+    )
+
+
+@lru_cache(maxsize=16)
+def _recorded(instant: int) -> str:
+    return format_instant(instant)
+
+
+def encode_change(row: TransitionRow) -> bytes:
+    """The JSON of a `TrackChange`."""
+    return _encode(_encodable(row))
+
+
+def encode_correction(
     journey: Journey, cause: str, retracted: Sequence[TransitionRow], added: Sequence[TransitionRow]
-) -> TrackCorrected:
-    """The published form of a repaired past; `cause` is the id of the event that came late, or what else made it."""
-    return TrackCorrected(
-        workspace=journey.workspace,
-        subject=journey.subject,
-        lifecycle=journey.definition.name,
-        recorded_at=format_instant(journey.recorded_at),
-        cause=cause,
-        retracted=tuple(change_of(row) for row in retracted),
-        added=tuple(change_of(row) for row in added),
+) -> bytes:
+    """The JSON of a `TrackCorrected`; `cause` is the id of the event that came late, or what else made it."""
+    return _encode(
+        _Corrected(
+            journey.workspace,
+            journey.subject,
+            journey.definition.name,
+            _recorded(journey.recorded_at),
+            cause,
+            [_encodable(row) for row in retracted],
+            [_encodable(row) for row in added],
+        )
     )

@@ -17,7 +17,19 @@ _EVERYTHING = -1
 class Instant:
     """What happens to `state` at `at`. `events` are those of the instant in canonical order."""
 
-    __slots__ = ("at", "definition", "events", "made", "occupied", "saved", "state", "steps", "until", "watch")
+    __slots__ = (
+        "at",
+        "definition",
+        "events",
+        "examined",
+        "made",
+        "occupied",
+        "saved",
+        "state",
+        "steps",
+        "until",
+        "watch",
+    )
 
     def __init__(self, definition: Definition, state: State, at: int, events: Sequence[Event]) -> None:
         self.definition = definition
@@ -28,6 +40,7 @@ class Instant:
         self.steps: list[Transition] = []
         self.occupied: list[set[str]] = []
         self.saved: list[TrackState] = []
+        self.examined: set[int] = set()
         self.watch = 0
         self.until = NEVER
 
@@ -97,6 +110,7 @@ class Instant:
                 if not dirty[index] or index in conflicts:
                     continue
                 track = self.definition.tracks[index]
+                self.examined.add(index)
                 rule = self._examine(track, here)
                 if rule is None:
                     dirty[index] = False
@@ -217,7 +231,7 @@ class Instant:
         """Void tracks are examined again a tick later if anything happened, then when a consulted answer may change."""
         for index, here in enumerate(self.state.tracks):
             if index not in conflicts:
-                if here.conflict is not None:
+                if index in self.examined:
                     here.conflict = None
                 continue
             first, second = conflicts[index]

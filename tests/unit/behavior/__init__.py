@@ -1,0 +1,1 @@
+"""The machine: definitions, the fold, its proofs."""

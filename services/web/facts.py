@@ -70,26 +70,30 @@ class MessageFact(NamedTuple):
 
 
 class CheckFact(NamedTuple):
-    """One condition of a transition in words, whether it holds, and the present value in words if there is one."""
+    """One condition of a transition in words: whether it holds, what is there now and what it needs.
+
+    `group` says how it is joined with its neighbors, as `behavior.explain` writes it: ``all``, ``any/2/all``, ``any``.
+    """
 
     text: str
     holds: bool
     present: str
+    needed: str
+    group: str
 
 
 class WayFact(NamedTuple):
     """A transition that leads out of the present stage.
 
-    `events` names what must happen for it (empty: it needs no event). `turns_true_at` is the instant at which it
-    happens when nothing else does; `changes_at` the earliest instant at which the passing of time alone matters.
+    `by_event`: it needs an event, so time alone never brings it about. `turns_true_at` is the instant at which it
+    happens when nothing else does.
     """
 
     transition: str
     target: str
-    events: tuple[str, ...]
+    by_event: bool
     holds: bool
     turns_true_at: int | None
-    changes_at: int | None
     checks: tuple[CheckFact, ...]
 
 

@@ -1,7 +1,7 @@
 """The pages: customers per stage, the customers of a stage, one customer. They work without JavaScript."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -89,7 +89,7 @@ class PageBuilder:
             **self._listed(found, {"q": query}),
         }
 
-    def _listed(self, found: "list[MemberFact] | Any", parameters: dict[str, str]) -> Views:
+    def _listed(self, found: Sequence[MemberFact], parameters: dict[str, str]) -> Views:
         moments = Moments(self._clock.now())
         shown = list(found[:_PER_PAGE])
         more = len(found) > _PER_PAGE
@@ -99,11 +99,8 @@ class PageBuilder:
         }
 
     def customer(self, identifier: str) -> Views | None:
-        """The page of one customer; None when there is no such customer."""
-        try:
-            facts = self._reads.customer(identifier)
-        except InvalidId:
-            return None
+        """The page of one customer; None when there is no such customer. Raises `InvalidId`."""
+        facts = self._reads.customer(identifier)
         if facts is None:
             return None
         moments, catalog = Moments(self._clock.now()), self._reads.catalog
@@ -143,7 +140,10 @@ def pages_router(pages: Pages, builder: PageBuilder, auth: Auth) -> APIRouter:
             return refusal("Not allowed", "The token that signed you in may not read customers. Use another one.", 403)
 
         def made() -> HTMLResponse | None:
-            views = build()
+            try:
+                views = build()
+            except InvalidId:
+                views = None
             return None if views is None else pages.render(template, **views)
 
         page = await asyncio.to_thread(made)

@@ -6,7 +6,10 @@ from services.web.catalog import Catalog, StageName, plain
 from services.web.facts import CheckFact, ExplanationFact, WayFact
 from services.web.moments import Moment, Moments
 
-__all__ = ["Evidence", "WayView", "WhyView", "why_view"]
+__all__ = ["CheckView", "Evidence", "WayView", "WhyView", "why_view"]
+
+
+_EVENT = "the event"  # what `behavior.explain` says is needed where an event itself is: no measure to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,16 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckView:
+    """One condition as a line; `alternative`: it and those after it are another way to the same end ("or")."""
+
+    text: str
+    holds: bool
+    progress: str
+    alternative: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WayView:
     """A way out: `outlook` says what it waits for; `until` and `condition` complete the sentence when time decides."""
 
@@ -26,7 +39,7 @@ class WayView:
     outlook: str
     until: Moment | None
     condition: str
-    checks: tuple[CheckFact, ...]
+    checks: tuple[CheckView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +53,35 @@ class WhyView:
     ways: tuple[WayView, ...]
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+def _alternative(check: CheckFact, index: int) -> str:
+    """Which of the alternatives a condition belongs to; empty when it is needed in any case."""
+    parts = check.group.split("/")
+    if "any" not in parts:
+        return ""
+    at = parts.index("any")
+    return "/".join(parts[: at + 2]) if at + 1 < len(parts) else f"{check.group}/{index}"
+
+
+def _checks(facts: tuple[CheckFact, ...]) -> tuple[CheckView, ...]:
+    views: list[CheckView] = []
+    before = ""
+    for index, fact in enumerate(facts):
+        here = _alternative(fact, index)
+        progress = f"now {fact.present}, needed {fact.needed}" if fact.present and fact.needed != _EVENT else ""
+        views.append(CheckView(fact.text, fact.holds, progress, bool(before and here and here != before)))
+        before = here
+    return tuple(views)
 
 
 def _way(catalog: Catalog, moments: Moments, fact: ExplanationFact, way: WayFact) -> WayView:
     until: Moment | None = None
     condition = ""
-    if way.events:
-        outlook = f"Happens with {_listed(way.events)}" + (", if all below is met." if way.checks else ".")
+    if way.by_event:
+        outlook = "Needs this event:" if len(way.checks) == 1 else "Needs this event, and the rest to be met:"
     elif way.turns_true_at is not None:
         outlook, until, condition = "Turns true on", moments.on(way.turns_true_at), " if nothing happens."
-    elif way.changes_at is not None:
-        outlook, until = "Not met now. The passing of time alone can matter from", moments.on(way.changes_at)
-        condition = "."
     else:
-        outlook = "Met now." if way.holds else "Not met now, and time alone will not change that."
+        outlook = "Met now." if way.holds else "Not met; time alone will not change that."
     lifecycle, track, _ = fact.place
     return WayView(
         catalog.stage(lifecycle, track, way.target),
@@ -63,8 +89,13 @@ def _way(catalog: Catalog, moments: Moments, fact: ExplanationFact, way: WayFact
         outlook,
         until,
         condition,
-        way.checks,
+        _checks(way.checks),
     )
+
+
+def _order(way: WayFact) -> tuple[bool, int, bool]:
+    """What happens by itself comes first, the earliest before the others; what needs one certain event comes last."""
+    return way.turns_true_at is None, way.turns_true_at or 0, way.by_event
 
 
 def why_view(catalog: Catalog, moments: Moments, fact: ExplanationFact) -> WhyView:
@@ -86,7 +117,7 @@ def why_view(catalog: Catalog, moments: Moments, fact: ExplanationFact) -> WhyVi
         catalog.stage(*fact.place),
         sentence,
         evidence,
-        tuple(_way(catalog, moments, fact, way) for way in fact.ways),
+        tuple(_way(catalog, moments, fact, way) for way in sorted(fact.ways, key=_order)),
     )
 
 

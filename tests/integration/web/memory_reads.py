@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from behavior import Definition, Event, Transition, compile_definition, fold
+from behavior.explain import explain
 from behavior.state import State
 from behavior.transitions import CLOCK
 from schemas.language import load_definition
@@ -96,30 +97,40 @@ class MemoryReads:
         return found[:limit]
 
     def customer(self, identifier: str) -> CustomerFacts | None:
-        """One customer, with an explanation made up in the shape of the real one."""
+        """One customer."""
         person = self.people.get(identifier)
         if person is None:
             return None
-        state, log = self.folded[identifier]
+        state, _ = self.folded[identifier]
         activity = [
             ActivityFact("Page Viewed" if act.call == "page" else act.name, act.at, act.properties)
             for act in person.acts
         ]
         traits = {key: value for act in person.acts if act.call == "identify" for key, value in act.properties.items()}
-        here = state.tracks[0]
-        entry = next(t for t in reversed(log) if t.track == "stage")
-        evidence = tuple(EvidenceFact(activity[int(m)].name, activity[int(m)].occurred_at) for m in entry.evidence)
-        checks = (CheckFact("Setup Completed happened", True, ""), CheckFact("3 different features", False, "2"))
-        due = state.next_due_at
-        ways = (
-            WayFact("cancelled", "churned", ("Subscription Cancelled",), False, None, None, ()),
-            WayFact("activated", "retention", (), False, None, None, checks),
-            WayFact("goes_quiet", "at_risk", (), False, due, due, (CheckFact("no use for 30 days", False, "3"),)),
+        whys = tuple(
+            ExplanationFact(
+                Place("default", track.track, track.stage),
+                track.since,
+                track.visit,
+                track.reason,
+                track.entered_by.transition,
+                track.entered_by.cause == CLOCK,
+                tuple(
+                    EvidenceFact(activity[int(m)].name, activity[int(m)].occurred_at) for m in track.entered_by.evidence
+                ),
+                tuple(
+                    WayFact(
+                        way.id,
+                        way.to,
+                        way.kind == "event",
+                        way.holds,
+                        None if way.holds else way.until,
+                        tuple(CheckFact(c.words, c.holds, c.present, c.needed, c.group) for c in way.checklist),
+                    )
+                    for way in track.transitions
+                ),
+            )
+            for track in explain(self.model, state, self.now).tracks
         )
-        place = Place("default", "stage", here.stage)
-        why = ExplanationFact(
-            place, here.since, here.visit, here.reason, here.entered_by, here.cause == CLOCK, evidence, ways
-        )
-        return CustomerFacts(
-            identifier, traits, self._places(identifier), (), self._changes(identifier), activity, True, (why,)
-        )
+        places, changes = self._places(identifier), self._changes(identifier)
+        return CustomerFacts(identifier, traits, places, (), changes, activity, True, whys)

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-import msgspec
 from sqlalchemy import and_, exists, or_, select, update
 
 from notifier.domain.model import Message, Reason, Status
@@ -81,7 +80,7 @@ def claim(transaction: Transaction, channels: Collection[str], owner: str, now: 
         values = dict(row)
         channel, tries, partition = values.pop("channel"), values.pop("tries"), values.pop("partition")
         standing, expires_at = values.pop("standing"), values.pop("expires_at")
-        message = msgspec.convert(values, Message)
+        message = Message(**values)
         if not standing or now > expires_at:
             reason: Reason = "expired" if standing else "no_longer_eligible"
             _end(transaction, message.decision_id, channel, _End("suppressed", reason), now)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import Select, and_, func, or_, select
 
 from notifier.domain.model import Decision
@@ -111,6 +110,6 @@ def _seen(transaction: Transaction, query: Select[tuple[object, ...]]) -> list[M
     found: list[MessageSeen] = []
     for row in rows:
         parts = {name: row.pop(name) for name in ("recipient", "subject_line", "text", "html")}
-        decision = msgspec.convert(row, Decision)
+        decision = Decision(**row)
         found.append(MessageSeen(decision, attempts=tuple(made[decision.decision_id]), **parts))
     return found

@@ -166,7 +166,7 @@ def load_decisions(transaction: Transaction, subjects: Collection[Subject]) -> d
             .with_for_update()
         )
         for row in transaction.connection.execute(query).mappings():
-            found[(workspace, row["subject"])].append(msgspec.convert(dict(row), Decision))
+            found[(workspace, row["subject"])].append(Decision(**row))
     return found
 
 
@@ -225,7 +225,7 @@ def load_outcomes(transaction: Transaction, partition: int, limit: int) -> list[
     for row in transaction.connection.execute(query).mappings():
         values = dict(row)
         via, end, finished_at = values.pop("via"), values.pop("end"), values.pop("finished_at")
-        found.append(Outcome(msgspec.convert(values, Decision), via, end, finished_at))
+        found.append(Outcome(Decision(**values), via, end, finished_at))
     return found
 
 

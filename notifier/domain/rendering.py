@@ -78,7 +78,9 @@ class _Parts(NamedTuple):
 
 
 def _environment(*, autoescape: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(autoescape=autoescape, undefined=StrictUndefined, cache_size=0)
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=autoescape, undefined=StrictUndefined, cache_size=0, keep_trailing_newline=True
+    )
     environment.globals.clear()
     environment.tests.clear()
     environment.filters = {name: found for name, found in environment.filters.items() if name in _FILTERS}

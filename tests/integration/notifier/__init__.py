@@ -1,0 +1,1 @@
+"""The notifier on real databases and a real mail server."""

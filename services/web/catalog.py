@@ -58,7 +58,7 @@ class Catalog:
     """Names of everything that a set of definitions holds; unknown ids (older versions) read as plain words."""
 
     def __init__(self, definitions: Iterable[DefinitionFile]) -> None:
-        """The definition with a primary track of several comes first, as given."""
+        """In the order in which they are to be shown."""
         self.tracks: list[TrackName] = []
         self._why: dict[tuple[str, str], str] = {}
         for definition in definitions:
@@ -82,6 +82,11 @@ class Catalog:
             (track.lifecycle, track.track, stage.id): stage for track in self.tracks for stage in track.stages
         }
         self._tracks = {(track.lifecycle, track.track): track for track in self.tracks}
+
+    @property
+    def primary(self) -> TrackName | None:
+        """The first primary track: the one that the front page is about."""
+        return next((track for track in self.tracks if track.primary), None)
 
     def track(self, lifecycle: str, track: str) -> TrackName | None:
         """A track by its ids, or None."""

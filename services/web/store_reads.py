@@ -10,6 +10,7 @@ from schemas.ids import DEFAULT_WORKSPACE, display_id, parse_customer_id
 from services.storage.database import Database
 from services.web.catalog import Catalog
 from services.web.facts import ChangeFact, MemberFact, MessageFact, Place, StageCount
+from services.web.first_minute import Applied
 from tracks.tables import TrackTables
 
 __all__ = ["ListReads"]
@@ -37,6 +38,7 @@ class ListReads:
         self._database = stage_engine
         self._stages = tables.stages
         self._transitions = tables.transitions
+        self._activity = tables.activity
         self._messages = messages
 
     def _rows(self, query: Any) -> Sequence[RowMapping]:
@@ -70,7 +72,7 @@ class ListReads:
 
     def find(self, query: str, after: str | None, limit: int) -> Sequence[MemberFact]:
         """Customers whose id holds `query`, in order of their ids, each with their primary stage."""
-        primary = next((track for track in self.catalog.tracks if track.primary), None)
+        primary = self.catalog.primary
         if primary is None:
             return []
         columns = self._stages.c
@@ -93,6 +95,45 @@ class ListReads:
             .limit(limit)
         )
         return [change_fact(row) for row in self._rows(query)]
+
+    def applied(self, subject: str, event: str, since: int) -> Applied | None:
+        """What the latest event of that name, received since `since` (ms), changed on the primary track.
+
+        None: the stage engine has not applied it yet.
+        """
+        primary = self.catalog.primary
+        seen, moved = self._activity.c, self._transitions.c
+        latest = (
+            select(seen.occurred_at)
+            .where(
+                seen.workspace == DEFAULT_WORKSPACE, seen.subject == subject, seen.name == event,
+                seen.received_at >= since,
+            )
+            .order_by(seen.received_at.desc())
+            .limit(1)
+        )  # fmt: skip
+        with self._database.reading() as transaction:
+            at = transaction.connection.execute(latest).scalar_one_or_none()
+            if at is None or primary is None:
+                return None
+            turns = transaction.connection.execute(
+                select(moved.from_stage, moved.to_stage)
+                .where(
+                    moved.workspace == DEFAULT_WORKSPACE, moved.subject == subject, moved.superseded_at.is_(None),
+                    moved.lifecycle == primary.lifecycle, moved.track == primary.track, moved.effective_at == at,
+                )
+                .order_by(moved.ordinal)
+            ).all()  # fmt: skip
+            if turns:
+                return Applied(primary.lifecycle, primary.track, turns[0].from_stage, turns[-1].to_stage)
+            here = self._stages.c
+            stage = transaction.connection.execute(
+                select(here.stage).where(
+                    here.workspace == DEFAULT_WORKSPACE, here.subject == subject,
+                    here.lifecycle == primary.lifecycle, here.track == primary.track,
+                )
+            ).scalar_one_or_none()  # fmt: skip
+        return None if stage is None else Applied(primary.lifecycle, primary.track, stage, stage)
 
     def messages(self, customer: str | None, limit: int) -> Sequence[MessageFact]:
         """The latest messages, of one customer or of all, latest first."""

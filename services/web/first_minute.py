@@ -1,0 +1,132 @@
+"""What a start says to the person who typed it: where to look, what to paste, and what became of the first event."""
+
+import asyncio
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from ingest.ports import FirstEvent
+from schemas.ids import display_id
+from services.runtime.clock import Clock
+from services.settings import Settings
+from services.storage.errors import StorageError
+from services.storage.keys import Created
+from services.web.catalog import Catalog
+
+__all__ = ["WAITING", "Applied", "FirstEventReads", "FirstMinute", "Welcome", "curl_line"]
+
+log = logging.getLogger(__name__)
+
+WAITING: Final = "waiting for the first event"
+_FIRST_BODY: Final = '{"userId":"ada","event":"Order Completed","properties":{"revenue":42}}'
+_LOOK_EVERY: Final = 0.1
+_LOOK_TIMES: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the stage engine made of an event on the primary track: stage ids; `before` is None for a new customer."""
+
+    lifecycle: str
+    track: str
+    before: str | None
+    after: str
+
+
+class FirstEventReads(Protocol):
+    """What must be known of the first event. Synchronous."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Names of stages."""
+
+    def applied(self, subject: str, event: str, since: int) -> Applied | None:
+        """What the latest event of that name, received since `since` (ms), changed; None: not applied yet."""
+
+
+def _credentials(settings: Settings) -> Path | None:
+    """The file with the write key, if a start wrote one and the environment does not bring the key."""
+    path = (settings.data_dir / "credentials.env").absolute()
+    return path if settings.write_key is None and path.is_file() else None
+
+
+def curl_line(settings: Settings) -> str:
+    """A shell line that sends a first event when it is pasted, from any folder; it shows no key."""
+    curl = f'curl -u "$PARCOURS_WRITE_KEY:" {settings.address}/v1/track -d {shlex.quote(_FIRST_BODY)}'
+    path = _credentials(settings)
+    return curl if path is None else f"(. {shlex.quote(str(path))}; {curl})"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a start prints. `link` is the path of a one-time sign-in link."""
+
+    settings: Settings
+    created: Created
+    link: str
+
+    def lines(self) -> Sequence[str]:
+        """The lines, in order."""
+        path = _credentials(self.settings)
+        made = [
+            f"  {name:<11} {secret}"
+            for name, secret in (("write key", self.created.write_key), ("API token", self.created.api_token))
+            if secret is not None
+        ]
+        keys = "from the environment" if path is None else str(path)
+        return [
+            f"Parcours is ready: {self.settings.address}",
+            *made,
+            f"  {'keys':<11} {keys}",
+            f"  {'sign in':<11} {self.settings.address}{self.link}  (once, within ten minutes)",
+            f"  {'API':<11} {self.settings.address}/docs",
+            "Send a first event:",
+            f"  {curl_line(self.settings)}",
+            WAITING,
+        ]
+
+
+class FirstMinute:
+    """Tells what became of the first event that this process accepted, once the stage engine has applied it."""
+
+    def __init__(self, reads: FirstEventReads, clock: Clock, say: Callable[[str], None]) -> None:
+        """`say` prints a line."""
+        self._reads = reads
+        self._clock = clock
+        self._say = say
+        self._started = clock.now()
+        self._task: asyncio.Task[None] | None = None
+
+    def on_first_event(self, event: FirstEvent) -> None:
+        """The door's hook; called in the event loop. Returns at once."""
+        self._task = asyncio.get_running_loop().create_task(self._follow(event))
+
+    async def stop(self) -> None:
+        """Stop waiting for the engine."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self, event: FirstEvent) -> None:
+        for _ in range(_LOOK_TIMES):
+            try:
+                found = await asyncio.to_thread(self._reads.applied, event.subject, event.name, self._started)
+            except StorageError:
+                found = None
+            if found is not None:
+                self._say(self._line(event, found))
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+        log.warning("first_event.not_applied", extra={"event": event.name})
+
+    def _line(self, event: FirstEvent, found: Applied) -> str:
+        sdk = " ".join(part for part in (event.library, event.version) if part) or "no SDK named"
+        before = "new" if found.before is None else self._label(found, found.before)
+        after = self._label(found, found.after)
+        return f"first event: {event.name} ({sdk}), customer {display_id(event.subject)}, stage {before} -> {after}"
+
+    def _label(self, found: Applied, stage: str) -> str:
+        return self._reads.catalog.stage(found.lifecycle, found.track, stage).label

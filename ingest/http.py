@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -32,6 +33,8 @@ ROUTES: Final[Mapping[bytes, str]] = {
 """Raw paths, matched byte by byte, and what they take: a call's one event, a batch, or an SDK's metrics (discarded)."""
 
 BODY_SECONDS: Final = 20.0
+LINGER_SECONDS: Final = 4.0
+LINGER_BYTES: Final = 16 * 1024 * 1024
 MAX_IN_FLIGHT: Final = 64 * 1024 * 1024
 MAX_TARGET: Final = 8 * 1024
 MAX_HEADERS: Final = 100
@@ -108,12 +111,12 @@ class DoorApp:
                 await self._take(_inbound(kind, scope, headers), source, body)
         except Refused as refusal:
             self._door.counts.refused[refusal.code] += 1
-            await _refuse(refusal, unread, send)
+            await _refuse(refusal, send, receive if unread else None)
         except _Gone:
             return
         except Exception:
             log.exception("ingest.failed")
-            await _refuse(Refused("internal_error"), unread, send)
+            await _refuse(Refused("internal_error"), send, receive if unread else None)
         else:
             await send(_SUCCESS_START)
             await send(_SUCCESS)
@@ -200,15 +203,32 @@ def _query_key(query: bytes) -> str | None:
     return next((value for name, value in pairs if name == "writeKey"), None)
 
 
-async def _refuse(refusal: Refused, unread: bool, send: Send) -> None:
+async def _refuse(refusal: Refused, send: Send, unread: Receive | None) -> None:
+    """Answer a refusal. `unread` gives what is left of a body that nobody reads; the connection then ends."""
     body = msgspec.json.encode({"success": False, "code": refusal.code, "message": refusal.detail})
     headers = [_JSON, (b"content-length", b"%d" % len(body)), *_CORS]
-    if unread:
-        # Somebody sends a body that nobody reads: end the connection rather than wait for the rest of it.
+    if unread is not None:
         headers.append((b"connection", b"close"))
     if refusal.status in (429, 503):
         headers.append((b"retry-after", RETRY_AFTER))
     if refusal.status == 405:
         headers.append((b"allow", b"POST, OPTIONS"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
+    if unread is not None:
+        if refusal.code != "request_timeout":
+            await _discard(unread)
+        await send(_NO_BODY)
+
+
+async def _discard(receive: Receive) -> None:
+    """Take in for a moment what the client still sends: closed while it writes, it would never read its answer, take
+    the network for broken and send everything again."""
+    left = LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            more = True
+            while more and left > 0:
+                message = await receive()
+                more = message.get("more_body", False)
+                left -= len(message.get("body", b""))

@@ -1,0 +1,15 @@
+"""A running door for each test that asks for one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.ingest.serving import Served, serving
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """A running door with an event log of its own."""
+    async with serving(tmp_path) as found:
+        yield found

@@ -113,6 +113,10 @@ class EmbeddedReader:
         """See `Reader.caught_up_at`."""
         return self._caught_up.get(position)
 
+    def read_to(self, position: Position) -> int | None:
+        """See `Reader.read_to`."""
+        return self._next.get(position)
+
     def end_offset(self, position: Position) -> int | None:
         """See `Reader.end_offset`."""
         return self._ends.get(position)

@@ -72,6 +72,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         self._partitions: dict[TopicPartition, KafkaPartition] = {}
         self._answers: dict[TopicPartition, int] = {}
         self._caught_up: dict[TopicPartition, int] = {}
+        self._read_to: dict[TopicPartition, int] = {}
         self._looked_at = 0
         self._silence: asyncio.TimerHandle | None = None
         self._silent = False
@@ -124,6 +125,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         """See `Reader.seek`."""
         if position in self._partitions:
             self._caught_up.pop(position, None)
+            self._read_to.pop(position, None)
             self._consumer.seek(self._partitions[position], offset)
 
     def pause(self, partitions: frozenset[int]) -> None:
@@ -140,6 +142,10 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
     def caught_up_at(self, position: TopicPartition) -> int | None:
         """See `Reader.caught_up_at`."""
         return self._caught_up.get(position)
+
+    def read_to(self, position: TopicPartition) -> int | None:
+        """See `Reader.read_to`."""
+        return self._read_to.get(position)
 
     def end_offset(self, position: TopicPartition) -> int | None:
         """See `Reader.end_offset`."""
@@ -230,6 +236,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         self._partitions = {}
         self._answers.clear()
         self._caught_up.clear()
+        self._read_to.clear()
         self._rest()
         if owned and self._failure is None:
             await self._listener.revoked(owned)
@@ -263,6 +270,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         if self._rebalancing():
             return {}  # their positions are sought anew
         await self._observe()
+        for position, partition in self._partitions.items():
+            self._read_to[position] = await self._consumer.position(partition)
         if found:
             self._heard()
             return {

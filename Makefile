@@ -6,7 +6,7 @@ SETUP := PYTHON="$(PYTHON)" scripts/setup.sh
 
 # Settings given as `make run PORT=9000` reach the program under their own names.
 SETTINGS := HOST PORT DATA_DIR DEFINITIONS_DIR WRITE_KEY API_TOKEN PARTITIONS WORKERS SMTP_URL MAIL_FROM LOG_LEVEL \
-  SETTLE SETTLE_HISTORY EFFECTS_WITHIN EVENTS_RETENTION
+  SETTLE SETTLE_HISTORY EFFECTS_WITHIN EVENTS_RETENTION TOPIC_PREFIX
 define pass_setting
 ifeq ($$(origin $(1)),command line)
 export PARCOURS_$(1) := $$($(1))

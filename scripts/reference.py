@@ -35,6 +35,7 @@ MEANINGS = {
     "events_retention": "How long the topics of events and rejected items keep records.",
     "database_url": "PostgreSQL, as `postgresql://user:password@host:port/name`. Given together with the next one.",
     "kafka_bootstrap_servers": "Apache Kafka, as `host:port,host:port`. Neither given: the embedded shape.",
+    "topic_prefix": "Put before every name on Apache Kafka, so that several installations can share one.",
 }
 SETTINGS_HEAD = """# Settings
 

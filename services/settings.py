@@ -1,6 +1,7 @@
 """Settings: read once from the environment (prefix ``PARCOURS_``) or a `.env` file; its only reader."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ class Settings:
     `write_key`, `api_token`: None unless given; then the first start creates them. `database_url`,
     `kafka_bootstrap_servers`: None means the embedded shape. `smtp_url`: None means the local outbox only.
     `events_retention`: how long `parcours.events` keeps records. `workers`: group members per engine in one process.
+    `topic_prefix`: put before every name on Apache Kafka, so that several installations can share one.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +44,7 @@ class Settings:
     events_retention: int = 30 * DAY
     database_url: str | None = field(default=None, repr=False)
     kafka_bootstrap_servers: str | None = None
+    topic_prefix: str = ""
 
     @property
     def cluster(self) -> bool:
@@ -59,6 +62,7 @@ _DURATIONS = ("settle", "settle_history", "effects_within", "events_retention")
 _NUMBERS = {"port": (0, 65_535), "partitions": (1, 1_024), "workers": (1, 64)}
 _PATHS = ("data_dir", "definitions_dir")
 _TEXTS = ("host", "write_key", "api_token", "smtp_url", "mail_from")
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -97,6 +101,12 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise InvalidSetting("PARCOURS_TOPIC_PREFIX must be at most 40 letters, digits, dots, dashes or underscores.")
+    return text
+
+
 def load_settings(environment: Mapping[str, str] | None = None, dot_env: Path = Path(".env")) -> Settings:
     """Settings from `environment` (default: the process's) over the `.env` file over the defaults.
 
@@ -122,6 +132,8 @@ def load_settings(environment: Mapping[str, str] | None = None, dot_env: Path = 
             values[name] = Path(text)
     if (text := given("log_level")) is not None:
         values["log_level"] = _level(text)
+    if (text := given("topic_prefix")) is not None:
+        values["topic_prefix"] = _prefix(text)
     values["database_url"] = source.get("DATABASE_URL") or None
     values["kafka_bootstrap_servers"] = source.get("KAFKA_BOOTSTRAP_SERVERS") or None
     if (values["database_url"] is None) != (values["kafka_bootstrap_servers"] is None):

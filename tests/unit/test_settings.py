@@ -33,6 +33,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"PARCOURS_PARTITIONS": "0"}, "PARCOURS_PARTITIONS"),
         ({"PARCOURS_SETTLE": "soon"}, "PARCOURS_SETTLE"),
         ({"PARCOURS_LOG_LEVEL": "LOUD"}, "PARCOURS_LOG_LEVEL"),
+        ({"PARCOURS_TOPIC_PREFIX": "a b"}, "PARCOURS_TOPIC_PREFIX"),
         ({"DATABASE_URL": "postgresql://x"}, "KAFKA_BOOTSTRAP_SERVERS"),
     ],
 )

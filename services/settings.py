@@ -2,13 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.times import DAY, InvalidTime, parse_duration
 
-__all__ = ["InvalidSetting", "Settings", "load_settings"]
+__all__ = ["DEFAULT_PORT", "InvalidSetting", "Settings", "load_settings"]
+
+
+DEFAULT_PORT = 8080
 
 
 class InvalidSetting(ValueError):
@@ -28,7 +31,7 @@ class Settings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = DEFAULT_PORT
     data_dir: Path = Path("data")
     definitions_dir: Path = Path("definitions")
     write_key: str | None = field(default=None, repr=False)
@@ -95,45 +98,53 @@ def _duration(name: str, text: str) -> int:
         raise InvalidSetting(f"PARCOURS_{name.upper()}: {error}") from error
 
 
-def _level(text: str) -> str:
+def _level(_name: str, text: str) -> str:
     if text.upper() not in _LEVELS:
         raise InvalidSetting(f"PARCOURS_LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
     return text.upper()
 
 
-def _prefix(text: str) -> str:
+def _prefix(_name: str, text: str) -> str:
     if not _PREFIX.fullmatch(text):
         raise InvalidSetting("PARCOURS_TOPIC_PREFIX must be at most 40 letters, digits, dots, dashes or underscores.")
     return text
 
 
-def load_settings(environment: Mapping[str, str] | None = None, dot_env: Path = Path(".env")) -> Settings:
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _path(_name: str, text: str) -> Path:
+    return Path(text)
+
+
+_READERS: dict[str, Callable[[str, str], object]] = {
+    **dict.fromkeys(_TEXTS, _text),
+    **dict.fromkeys(_NUMBERS, _number),
+    **dict.fromkeys(_DURATIONS, _duration),
+    **dict.fromkeys(_PATHS, _path),
+    "log_level": _level,
+    "topic_prefix": _prefix,
+}
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, dot_env: Path = Path(".env"), default_port: int = DEFAULT_PORT
+) -> Settings:
     """Settings from `environment` (default: the process's) over the `.env` file over the defaults.
 
-    Raises `InvalidSetting` with a sentence that names the variable.
+    `default_port` counts where no port is set (0: any free one). Raises `InvalidSetting` with a sentence that names
+    the variable.
     """
     source = {**_dot_env(dot_env), **(os.environ if environment is None else environment)}
-    values: dict[str, object] = {}
+    values: dict[str, object] = {"port": default_port}
 
     def given(name: str) -> str | None:
         return source.get(f"PARCOURS_{name.upper()}") or None
 
-    for name in _TEXTS:
+    for name, read in _READERS.items():
         if (text := given(name)) is not None:
-            values[name] = text
-    for name in _NUMBERS:
-        if (text := given(name)) is not None:
-            values[name] = _number(name, text)
-    for name in _DURATIONS:
-        if (text := given(name)) is not None:
-            values[name] = _duration(name, text)
-    for name in _PATHS:
-        if (text := given(name)) is not None:
-            values[name] = Path(text)
-    if (text := given("log_level")) is not None:
-        values["log_level"] = _level(text)
-    if (text := given("topic_prefix")) is not None:
-        values["topic_prefix"] = _prefix(text)
+            values[name] = read(name, text)
     values["database_url"] = source.get("DATABASE_URL") or None
     values["kafka_bootstrap_servers"] = source.get("KAFKA_BOOTSTRAP_SERVERS") or None
     if (values["database_url"] is None) != (values["kafka_bootstrap_servers"] is None):

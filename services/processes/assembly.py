@@ -1,0 +1,99 @@
+"""What each service of a process consists of: its workers, its senders, and the application that it serves."""
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from services.processes.system import System
+from services.runtime.processor import Processor
+from services.web.operations import Metric, operations_router
+
+__all__ = ["assemble"]
+
+
+async def assemble(system: System, say: Callable[[str], None] | None) -> None:
+    """Give a system the parts of its services; `say` is told what became of the first event.
+
+    Raises `InvalidDefinition`, `StorageError`, `OSError` when keys cannot be written.
+    """
+    makers = {"stage_engine": _stage_engine, "segmenter": _segmenter, "notifier": _notifier}
+    for service in system.services:
+        if service in makers:
+            await asyncio.to_thread(makers[service], system)
+    if "ingest" in system.services:
+        from services.web.create import create_app
+
+        container, address = system.container, system.address
+        web = await create_app(
+            container, address=address, health=system.health, metrics=lambda: _metrics(system), say=say
+        )
+        system.welcome = web.welcome
+        system.serve(web.app)
+    else:
+        system.serve(_operations(system))
+
+
+def _add(system: System, processor: Processor) -> None:
+    system.add(system.container.workers(processor))
+
+
+def _stage_engine(system: System) -> None:
+    from services.definitions import load_lifecycles
+    from stage_engine.handlers import StageProcessor
+
+    settings = system.settings
+    processor = StageProcessor(
+        load_lifecycles(settings.definitions_dir),
+        settle=settings.settle,
+        settle_history=settings.settle_history,
+        partitions=settings.partitions,
+    )
+    _add(system, processor)
+
+
+def _segmenter(system: System) -> None:
+    from segmenter.handlers import SegmentProcessor
+    from services.definitions import load_segments
+
+    settings = system.settings
+    processor = SegmentProcessor(
+        load_segments(settings.definitions_dir),
+        settle=settings.settle,
+        settle_history=settings.settle_history,
+        partitions=settings.partitions,
+    )
+    _add(system, processor)
+
+
+def _notifier(system: System) -> None:
+    from notifier.channels.email import EmailChannel, parse_smtp_url
+    from notifier.composer import Composer
+    from notifier.definitions import load_definitions
+    from notifier.handlers import NotifierProcessor
+    from notifier.sender import Sender
+
+    container, settings = system.container, system.settings
+    campaigns, templates = load_definitions(settings.definitions_dir)
+    smtp = settings.smtp_url is not None
+    composer = Composer(campaigns, templates, settings.mail_from, smtp=smtp)
+    processor = NotifierProcessor(composer, settings.effects_within)
+    _add(system, processor)
+    if settings.smtp_url is not None:
+        channel = EmailChannel(parse_smtp_url(settings.smtp_url), settings.mail_from)
+        owner = container.ids.uuid7()
+        system.add(
+            senders=[Sender(container.databases["notifier"], [channel], container.clock.now, owner, processor.poke)]
+        )
+
+
+def _operations(system: System) -> ASGIApp:
+    app = FastAPI(title="Parcours", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(operations_router(system.health, lambda: _metrics(system)))
+    return app
+
+
+def _metrics(system: System) -> list[Metric]:
+    lag = system.loop_lag.seconds
+    return [Metric("loop_lag_seconds", "gauge", "the greatest recent delay of the event loop", [({}, lag)])]

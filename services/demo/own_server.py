@@ -62,11 +62,15 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
 
 
 def _serve(settings: Settings, log: str) -> None:
-    from services.processes.all_in_one import run_all_in_one
+    from services.bootstrap import SERVICES
+    from services.processes.all_in_one import serve_until_stopped
+    from services.processes.logs import configure_logging
+    from services.processes.running import run_process
 
     with Path(log).open("w", buffering=1) as file:
         sys.stdout = sys.stderr = file
-        sys.exit(run_all_in_one(settings))
+        configure_logging(settings.log_level)
+        sys.exit(run_process(lambda stop, is_up: serve_until_stopped(settings, SERVICES, stop, is_up)))
 
 
 class OwnServer:

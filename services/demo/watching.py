@@ -104,7 +104,7 @@ class Watcher:
         tracks = self._ask("GET", "/v1/lifecycles/default/stages")["tracks"]
         primary = next(track for track in tracks if track["primary"])
         stages = tuple(
-            StageRow(stage["label"].get("en", stage["stage"]), stage["kind"] or "", stage["customers"])
+            StageRow(stage["label"].get("en", stage["stage"]), stage["kind"] or "", stage["count"])
             for stage in primary["stages"]
         )
         return Result(stages, self._sent())

@@ -54,34 +54,39 @@ def _label(languages: dict[str, str], identifier: str) -> str:
     return found or plain(identifier).capitalize()
 
 
+def _tracks(definitions: Iterable[DefinitionFile]) -> list[TrackName]:
+    return [
+        TrackName(
+            definition.lifecycle,
+            definition.version,
+            name,
+            plain(name).capitalize(),
+            track.primary,
+            tuple(StageName(key, _label(stage.label, key), stage.kind or "") for key, stage in track.stages.items()),
+        )
+        for definition in definitions
+        for name, track in definition.tracks.items()
+    ]
+
+
 class Catalog:
     """Names of everything that a set of definitions holds; unknown ids (older versions) read as plain words."""
 
-    def __init__(self, definitions: Iterable[DefinitionFile]) -> None:
-        """In the order in which they are to be shown."""
-        self.tracks: list[TrackName] = []
-        self._why: dict[tuple[str, str], str] = {}
-        for definition in definitions:
-            for name, track in definition.tracks.items():
-                self.tracks.append(
-                    TrackName(
-                        definition.lifecycle,
-                        definition.version,
-                        name,
-                        plain(name).capitalize(),
-                        track.primary,
-                        tuple(
-                            StageName(key, _label(stage.label, key), stage.kind or "")
-                            for key, stage in track.stages.items()
-                        ),
-                    )
-                )
-                for transition in track.transitions:
-                    self._why[definition.lifecycle, transition.id] = transition.why.get("en", "")
-        self._stages = {
-            (track.lifecycle, track.track, stage.id): stage for track in self.tracks for stage in track.stages
+    def __init__(self, lifecycles: Iterable[DefinitionFile], segments: Iterable[DefinitionFile] = ()) -> None:
+        """In the order in which they are to be shown; `tracks` are those of the lifecycles."""
+        lifecycles, segments = list(lifecycles), list(segments)
+        self.tracks = _tracks(lifecycles)
+        everywhere = [*self.tracks, *_tracks(segments)]
+        self._why = {
+            (definition.lifecycle, transition.id): transition.why.get("en", "")
+            for definition in (*lifecycles, *segments)
+            for track in definition.tracks.values()
+            for transition in track.transitions
         }
-        self._tracks = {(track.lifecycle, track.track): track for track in self.tracks}
+        self._stages = {
+            (track.lifecycle, track.track, stage.id): stage for track in everywhere for stage in track.stages
+        }
+        self._tracks = {(track.lifecycle, track.track): track for track in everywhere}
 
     @property
     def primary(self) -> TrackName | None:

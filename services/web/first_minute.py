@@ -53,18 +53,22 @@ def _credentials(settings: Settings) -> Path | None:
     return path if settings.write_key is None and path.is_file() else None
 
 
-def curl_line(settings: Settings) -> str:
-    """A shell line that sends a first event when it is pasted, from any folder; it shows no key."""
-    curl = f'curl -u "$PARCOURS_WRITE_KEY:" {settings.address}/v1/track -d {shlex.quote(_FIRST_BODY)}'
+def curl_line(settings: Settings, address: str) -> str:
+    """A shell line that sends a first event when it is pasted, from any folder; it shows no key.
+
+    `address` is where the server answers, as a URL.
+    """
+    curl = f'curl -u "$PARCOURS_WRITE_KEY:" {address}/v1/track -d {shlex.quote(_FIRST_BODY)}'
     path = _credentials(settings)
     return curl if path is None else f"(. {shlex.quote(str(path))}; {curl})"
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What a start prints. `link` is the path of a one-time sign-in link."""
+    """What a start prints. `address` is where the server answers; `link` the path of a one-time sign-in link."""
 
     settings: Settings
+    address: str
     created: Created
     link: str
 
@@ -78,13 +82,13 @@ class Welcome:
         ]
         keys = "from the environment" if path is None else str(path)
         return [
-            f"Parcours is ready: {self.settings.address}",
+            f"Parcours is ready: {self.address}",
             *made,
             f"  {'keys':<11} {keys}",
-            f"  {'sign in':<11} {self.settings.address}{self.link}  (once, within ten minutes)",
-            f"  {'API':<11} {self.settings.address}/docs",
+            f"  {'sign in':<11} {self.address}{self.link}  (once, within ten minutes)",
+            f"  {'API':<11} {self.address}/docs",
             "Send a first event:",
-            f"  {curl_line(self.settings)}",
+            f"  {curl_line(self.settings, self.address)}",
             WAITING,
         ]
 

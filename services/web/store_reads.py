@@ -1,139 +1,82 @@
 """The pages' facts from the stores of the stage engine, the segmenter and the notifier."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, RowMapping, func, select
-
+from behavior.explain import Outgoing, TrackExplanation
+from behavior.transitions import CLOCK
 from notifier.reads import MessageFilter, MessageReads
 from schemas.ids import DEFAULT_WORKSPACE, display_id, parse_customer_id
-from services.storage.database import Database
+from services.runtime.clock import Clock
 from services.web.catalog import Catalog
-from services.web.facts import ChangeFact, MemberFact, MessageFact, Place, StageCount
+from services.web.facts import (
+    ActivityFact,
+    ChangeFact,
+    CheckFact,
+    CustomerFacts,
+    EvidenceFact,
+    ExplanationFact,
+    MemberFact,
+    MessageFact,
+    Place,
+    StageCount,
+    WayFact,
+)
 from services.web.first_minute import Applied
-from tracks.tables import TrackTables
+from tracks.domain.folding import events_of
+from tracks.domain.rows import ActivityRow, StageRow, TransitionRow
+from tracks.reads import Explained, JourneyFilter, TrackReads
+from tracks.reads import Place as StoredPlace
 
-__all__ = ["ListReads"]
+__all__ = ["StoreReads"]
 
-_ESCAPE: Final = "\\"
-
-
-def _like(query: str) -> str:
-    for special in (_ESCAPE, "%", "_"):
-        query = query.replace(special, _ESCAPE + special)
-    return f"%{query}%"
+_MOST_EVENTS: Final = 500
+_RECENT_EVENTS: Final = 50
 
 
-def _member(row: RowMapping) -> MemberFact:
-    place = Place(row["lifecycle"], row["track"], row["stage"])
-    return MemberFact(display_id(row["subject"]), place, row["since"], row["visit"], row["reason"])
+class StoreReads:
+    """A `PageReads` over the engines' tables. Raises `StorageError`, and `InvalidId` for what is no id."""
 
-
-class ListReads:
-    """The lists of the pages: counts, members, latest changes, messages. Raises `StorageError`, `InvalidId`."""
-
-    def __init__(self, catalog: Catalog, stage_engine: Database, tables: TrackTables, messages: MessageReads) -> None:
-        """`stage_engine` holds `tables`; `messages` reads the notifier's."""
-        self.catalog = catalog
-        self._database = stage_engine
-        self._stages = tables.stages
-        self._transitions = tables.transitions
-        self._activity = tables.activity
+    def __init__(self, stages: TrackReads, segments: TrackReads, messages: MessageReads, clock: Clock) -> None:
+        """`stages` reads the stage engine, `segments` the segmenter."""
+        self.catalog = Catalog(
+            [definition.file for definition in stages.definitions],
+            [definition.file for definition in segments.definitions],
+        )
+        self._stages = stages
+        self._segments = segments
         self._messages = messages
+        self._clock = clock
 
-    def _rows(self, query: Any) -> Sequence[RowMapping]:
-        with self._database.reading() as transaction:
-            return transaction.connection.execute(query).mappings().all()
+    def _engine(self, lifecycle: str) -> TrackReads:
+        segments = {definition.name for definition in self._segments.definitions}
+        return self._segments if lifecycle in segments else self._stages
 
     def counts(self) -> Sequence[StageCount]:
         """How many customers are in each stage of each lifecycle track; empty stages are missing."""
-        place = (self._stages.c.lifecycle, self._stages.c.track, self._stages.c.stage)
-        query = (
-            select(*place, func.count().label("customers"))
-            .where(self._stages.c.workspace == DEFAULT_WORKSPACE)
-            .group_by(*place)
-        )
-        return [
-            StageCount(Place(row["lifecycle"], row["track"], row["stage"]), row["customers"])
-            for row in self._rows(query)
-        ]
-
-    def _listed(self, conditions: Sequence[ColumnElement[bool]], after: str | None, limit: int) -> list[MemberFact]:
-        query = select(self._stages).where(self._stages.c.workspace == DEFAULT_WORKSPACE, *conditions)
-        if after is not None:
-            query = query.where(self._stages.c.subject > parse_customer_id(after))
-        return [_member(row) for row in self._rows(query.order_by(self._stages.c.subject).limit(limit))]
+        return [StageCount(Place(*item.place), item.subjects) for item in self._stages.counts(DEFAULT_WORKSPACE)]
 
     def members(self, place: Place, after: str | None, limit: int) -> Sequence[MemberFact]:
-        """Customers in a stage in order of their ids, after the customer `after`."""
-        columns = self._stages.c
-        here = (columns.lifecycle == place.lifecycle, columns.track == place.track, columns.stage == place.stage)
-        return self._listed(here, after, limit)
+        """Customers in a stage, or in a segment, in order of their ids, after the customer `after`."""
+        subject = None if after is None else parse_customer_id(after)
+        rows = self._engine(place.lifecycle).members(DEFAULT_WORKSPACE, StoredPlace(*place), "", subject, limit)
+        return [_member(row) for row in rows]
 
     def find(self, query: str, after: str | None, limit: int) -> Sequence[MemberFact]:
         """Customers whose id holds `query`, in order of their ids, each with their primary stage."""
-        primary = self.catalog.primary
-        if primary is None:
-            return []
-        columns = self._stages.c
-        conditions = [columns.lifecycle == primary.lifecycle, columns.track == primary.track]
-        if query:
-            conditions.append(columns.subject.like(_like(query), escape=_ESCAPE))
-        return self._listed(conditions, after, limit)
+        subject = None if after is None else parse_customer_id(after)
+        found = self._stages.subjects(DEFAULT_WORKSPACE, query, subject, limit)
+        places = self._stages.places(DEFAULT_WORKSPACE, found)
+        primary = [(track.lifecycle, track.track) for track in self.catalog.tracks if track.primary]
+        return [
+            _member(min(rows, key=lambda row: (row.lifecycle, row.track) not in primary))
+            for rows in (places[subject] for subject in found)
+            if rows
+        ]
 
     def latest(self, limit: int) -> Sequence[ChangeFact]:
         """The changes that were recorded last, latest first, entries into initial stages left out."""
-        columns = self._transitions.c
-        query = (
-            select(self._transitions)
-            .where(
-                columns.workspace == DEFAULT_WORKSPACE,
-                columns.superseded_at.is_(None),
-                columns.from_stage.is_not(None),
-            )
-            .order_by(columns.recorded_at.desc(), columns.effective_at.desc(), columns.step.desc())
-            .limit(limit)
-        )
-        return [change_fact(row) for row in self._rows(query)]
-
-    def applied(self, subject: str, event: str, since: int) -> Applied | None:
-        """What the latest event of that name, received since `since` (ms), changed on the primary track.
-
-        None: the stage engine has not applied it yet.
-        """
-        primary = self.catalog.primary
-        seen, moved = self._activity.c, self._transitions.c
-        latest = (
-            select(seen.occurred_at)
-            .where(
-                seen.workspace == DEFAULT_WORKSPACE, seen.subject == subject, seen.name == event,
-                seen.received_at >= since,
-            )
-            .order_by(seen.received_at.desc())
-            .limit(1)
-        )  # fmt: skip
-        with self._database.reading() as transaction:
-            at = transaction.connection.execute(latest).scalar_one_or_none()
-            if at is None or primary is None:
-                return None
-            turns = transaction.connection.execute(
-                select(moved.from_stage, moved.to_stage)
-                .where(
-                    moved.workspace == DEFAULT_WORKSPACE, moved.subject == subject, moved.superseded_at.is_(None),
-                    moved.lifecycle == primary.lifecycle, moved.track == primary.track, moved.effective_at == at,
-                )
-                .order_by(moved.ordinal)
-            ).all()  # fmt: skip
-            if turns:
-                return Applied(primary.lifecycle, primary.track, turns[0].from_stage, turns[-1].to_stage)
-            here = self._stages.c
-            stage = transaction.connection.execute(
-                select(here.stage).where(
-                    here.workspace == DEFAULT_WORKSPACE, here.subject == subject,
-                    here.lifecycle == primary.lifecycle, here.track == primary.track,
-                )
-            ).scalar_one_or_none()  # fmt: skip
-        return None if stage is None else Applied(primary.lifecycle, primary.track, stage, stage)
+        return [_change(row) for row in self._stages.latest(DEFAULT_WORKSPACE, limit)]
 
     def messages(self, customer: str | None, limit: int) -> Sequence[MessageFact]:
         """The latest messages, of one customer or of all, latest first."""
@@ -152,17 +95,102 @@ class ListReads:
             for item in seen
         ]
 
+    def customer(self, identifier: str) -> CustomerFacts | None:
+        """A customer by the id of the API, or None."""
+        subject = parse_customer_id(identifier)
+        if not self._stages.known(DEFAULT_WORKSPACE, subject):
+            return None
+        activity = self._stages.activity(DEFAULT_WORKSPACE, subject, None, _MOST_EVENTS + 1)
+        shown = activity[:_MOST_EVENTS]
+        earliest = shown[-1].occurred_at if len(activity) > _MOST_EVENTS else 0
+        journey = self._stages.journey(DEFAULT_WORKSPACE, subject, JourneyFilter())
+        explanations = self._stages.explanations(DEFAULT_WORKSPACE, subject, self._clock.now())
+        return CustomerFacts(
+            id=display_id(subject),
+            traits=self._stages.traits(DEFAULT_WORKSPACE, subject),
+            stages=self._present(self._stages, subject),
+            segments=self._present(self._segments, subject),
+            changes=[_change(row) for row in journey if row.effective_at >= earliest],
+            activity=[ActivityFact(event.name, event.at, event.content()) for event in events_of(shown)],
+            complete=len(activity) <= _MOST_EVENTS,
+            explanations=[fact for explained in explanations for fact in _explanations(explained)],
+        )
 
-def change_fact(row: RowMapping) -> ChangeFact:
-    """A stored transition as a fact."""
+    def _present(self, reads: TrackReads, subject: str) -> Sequence[MemberFact]:
+        """Present stages, in the order of the definitions."""
+        order = {
+            (definition.name, track.name): (number, index)
+            for number, definition in enumerate(reads.definitions)
+            for index, track in enumerate(definition.tracks)
+        }
+        rows = reads.places(DEFAULT_WORKSPACE, [subject])[subject]
+        return [_member(row) for row in sorted(rows, key=lambda row: order.get((row.lifecycle, row.track), (99, 0)))]
+
+    def applied(self, subject: str, event: str, since: int) -> Applied | None:
+        """What the latest event of that name, received since `since` (ms), changed on the primary track.
+
+        None: the stage engine has not applied it yet, or follows no such subject.
+        """
+        recent = self._stages.activity(DEFAULT_WORKSPACE, subject, None, _RECENT_EVENTS)
+        mine = [row for row in recent if row.name == event and row.received_at >= since]
+        primary = self.catalog.primary
+        if not mine or primary is None:
+            return None
+        latest = max(mine, key=lambda row: row.received_at)
+        wanted = JourneyFilter(primary.lifecycle, primary.track, as_of=latest.occurred_at)
+        turns = self._stages.journey(DEFAULT_WORKSPACE, subject, wanted)
+        if not turns:
+            return None
+        here = [row for row in turns if row.effective_at == latest.occurred_at]
+        before = here[0].from_stage if here else turns[-1].to_stage
+        return Applied(primary.lifecycle, primary.track, before, turns[-1].to_stage)
+
+
+def _member(row: StageRow) -> MemberFact:
+    place = Place(row.lifecycle, row.track, row.stage)
+    return MemberFact(display_id(row.subject), place, row.since, row.visit, row.reason)
+
+
+def _change(row: TransitionRow) -> ChangeFact:
     return ChangeFact(
-        display_id(row["subject"]),
-        row["lifecycle"],
-        row["track"],
-        row["from_stage"],
-        row["to_stage"],
-        row["transition"],
-        row["reason"],
-        row["effective_at"],
-        row["step"],
+        display_id(row.subject),
+        row.lifecycle,
+        row.track,
+        row.from_stage,
+        row.to_stage,
+        row.transition,
+        row.reason,
+        row.effective_at,
+        row.step,
+    )
+
+
+def _explanations(explained: Explained) -> Sequence[ExplanationFact]:
+    lifecycle = explained.explanation.lifecycle
+    return [_explanation(lifecycle, track, explained.evidence) for track in explained.explanation.tracks]
+
+
+def _explanation(lifecycle: str, track: TrackExplanation, events: Mapping[str, ActivityRow]) -> ExplanationFact:
+    entered = track.entered_by
+    known = [events[message_id] for message_id in entered.evidence if message_id in events]
+    return ExplanationFact(
+        Place(lifecycle, track.track, track.stage),
+        track.since,
+        track.visit,
+        track.reason,
+        entered.transition,
+        entered.cause == CLOCK,
+        tuple(EvidenceFact(row.name, row.occurred_at) for row in known),
+        tuple(_way(way) for way in track.transitions),
+    )
+
+
+def _way(way: Outgoing) -> WayFact:
+    return WayFact(
+        way.id,
+        way.to,
+        way.kind == "event",
+        way.holds,
+        None if way.holds else way.until,
+        tuple(CheckFact(item.words, item.holds, item.present, item.needed, item.group) for item in way.checklist),
     )

@@ -14,6 +14,7 @@ __all__ = ["Bar", "ChangeView", "Day", "Entry", "Link", "MemberView", "MessageVi
 __all__ += ["change_view", "days", "grouped", "member_view", "message_view", "panels", "place_view", "worded"]
 
 _OUTCOMES: Final = {"sent": "post", "delivered": "post", "failed": "lost", "bounced": "lost", "unknown": "risk"}
+_CALLS: Final = {"$identify": "Told who they are", "$group": "Joined an account", "$alias": "Took another id"}
 _SHOWN_PROPERTIES: Final = 4
 _SHOWN_CHARACTERS: Final = 60
 
@@ -221,7 +222,7 @@ def days(
     """Events and changes interleaved, latest first and grouped by day; a change stands above the event it follows."""
     lines: list[tuple[int, int, int, Entry]] = []
     for index, event in enumerate(activity):
-        name = "Told who they are" if event.name == "$identify" else event.name
+        name = _CALLS.get(event.name, event.name)
         entry = Entry(moments.clock(event.occurred_at), name=name, detail=_detail(event.properties))
         lines.append((event.occurred_at, 0, index, entry))
     for change in changes:

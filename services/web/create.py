@@ -1,0 +1,133 @@
+"""The HTTP application of a running system, and what its start says: fitted together from the container."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.types import ASGIApp
+
+from ingest.documentation import add_door_documentation
+from ingest.handlers import Door
+from ingest.http import DoorApp
+from ingest.ports import FirstEvent
+from notifier.http import messages_router
+from notifier.reads import MessageReads
+from schemas.ids import DEFAULT_WORKSPACE
+from segmenter.handlers import SegmentProcessor
+from segmenter.tables import tables as segment_tables
+from services.bootstrap import Container
+from services.definitions import load_lifecycles, load_segments
+from services.runtime.clock import Clock
+from services.storage.keys import ALL_SCOPES, Created, KeyRing, WriteKeys, ensure_keys
+from services.web.app import WebParts, assemble
+from services.web.first_minute import FirstMinute, Welcome, curl_line
+from services.web.operations import HealthReader, Metric
+from services.web.sessions import Sessions
+from services.web.store_reads import StoreReads
+from stage_engine.handlers import StageProcessor
+from stage_engine.http import customers_router, lifecycles_router
+from stage_engine.tables import tables as stage_tables
+from tracks.reads import TrackReads
+
+__all__ = ["Web", "create_app"]
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The application, and what belongs to its start. `created` tells which keys this start made."""
+
+    app: ASGIApp
+    created: Created
+    sessions: Sessions
+    container: Container
+    address: str
+
+    def welcome(self) -> Sequence[str]:
+        """The lines to print once the server answers. Each call makes a new sign-in link; call it in a thread."""
+        link = self.sessions.make_link(DEFAULT_WORKSPACE, ALL_SCOPES)
+        return Welcome(self.container.settings, self.address, self.created, link).lines()
+
+
+async def create_app(
+    container: Container,
+    *,
+    address: str,
+    health: HealthReader,
+    metrics: Callable[[], Iterable[Metric]] = tuple,
+    say: Callable[[str], None] | None = None,
+) -> Web:
+    """The application of a process with the door: tracking, API, pages, probes. Tables and topics exist.
+
+    `address` is where it will answer, as a URL; `say` prints what became of the first event (None: nobody is told).
+    Makes the first keys. Raises `StorageError`, `InvalidDefinition`, and `OSError` when the keys cannot be written.
+    """
+    settings, clock, ids = container.settings, container.clock, container.ids
+    database = container.databases["ingest"]
+    created = await asyncio.to_thread(ensure_keys, settings, database, clock.now, ids.secret)
+    keys = KeyRing.of(settings, database, clock.now)
+    sessions = Sessions(database, clock, ids)
+    reads = await asyncio.to_thread(_reads, container)
+    page_reads = StoreReads(reads.stages, reads.segments, reads.messages, clock)
+    hook = FirstMinute(page_reads, clock, say).on_first_event if say is not None else None
+    door = _door(container, keys, hook)
+    parts = WebParts(
+        clock=clock,
+        ids=ids,
+        keys=keys,
+        sessions=sessions,
+        page_reads=page_reads,
+        health=health,
+        api=_routers(reads, clock),
+        door=lambda app: DoorApp(app, door),
+        document=add_door_documentation,
+        metrics=lambda: [*metrics(), *_door_metrics(door)],
+        first_line=curl_line(settings, address),
+    )
+    return Web(assemble(parts), created, sessions, container, address)
+
+
+def _door(container: Container, keys: KeyRing, hook: Callable[[FirstEvent], None] | None) -> Door:
+    writer = container.log.writer()
+    return Door(writer, WriteKeys(keys), container.clock.now, container.settings.partitions, hook)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """What the API and the pages read, whichever process writes it."""
+
+    stages: TrackReads
+    segments: TrackReads
+    messages: MessageReads
+
+
+def _reads(container: Container) -> _Reads:
+    """Raises `InvalidDefinition`."""
+    databases, folder = container.databases, container.settings.definitions_dir
+    lifecycles, segments = StageProcessor(load_lifecycles(folder)), SegmentProcessor(load_segments(folder))
+    return _Reads(
+        TrackReads(databases["stage_engine"], stage_tables, lifecycles.engine),
+        TrackReads(databases["segmenter"], segment_tables, segments.engine),
+        MessageReads(databases["notifier"]),
+    )
+
+
+def _routers(reads: _Reads, clock: Clock) -> list[APIRouter]:
+    return [
+        customers_router(reads.stages, clock.now, reads.segments),
+        lifecycles_router(reads.stages, clock.now),
+        messages_router(reads.messages),
+    ]
+
+
+def _door_metrics(door: Door) -> list[Metric]:
+    counts = door.counts
+    return [
+        Metric("events_accepted_total", "counter", "events durable on the log", [({}, float(counts.accepted))]),
+        Metric("events_rejected_total", "counter", "events kept on parcours.rejected, by code", (
+            ({"code": code}, float(number)) for code, number in sorted(counts.rejected.items())
+        )),
+        Metric("requests_refused_total", "counter", "tracking requests refused, by code", (
+            ({"code": code}, float(number)) for code, number in sorted(counts.refused.items())
+        )),
+    ]  # fmt: skip

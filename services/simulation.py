@@ -22,6 +22,7 @@ __all__ = ["STANDARD_INPUT", "CannotFold", "UnusableEvents", "read_subjects", "s
 
 STANDARD_INPUT = "-"
 _LONGEST_LINE = 1024 * 1024
+_RESERVED = (FACT_PREFIX, *(name for name in CALLS.values() if name is not None and name.startswith("$")))
 
 
 class UnusableEvents(ServiceError):
@@ -157,7 +158,7 @@ def _event(body: _Line, number: int) -> Event:
     if body.type not in CALLS:
         raise ValueError(f"The type is none of {', '.join(CALLS)}.")
     name = CALLS[body.type] or body.event
-    if not name or (body.type == "track" and (name in CALLS.values() or name.startswith(FACT_PREFIX))):
+    if not name or (body.type == "track" and name.startswith(_RESERVED)):
         raise ValueError("A track call names its event in `event`, and not like one of Parcours' own.")
     properties = body.properties or {}
     if body.type == "identify":

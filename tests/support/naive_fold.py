@@ -229,7 +229,7 @@ class NaiveFold:
         names: set[str] = set()
         for part in condition.parts():
             names |= self._names(part)
-        asked = getattr(condition, condition.kind, None)
+        asked: Any = getattr(condition, condition.kind, None)
         if condition.score is not None:
             names |= {name for name, weight in self.file.scores[condition.score.name].weights.items() if weight}
         elif condition.trait is not None or (condition.date is not None and condition.date.trait is not None):
@@ -282,14 +282,14 @@ class NaiveFold:
         anchors = [self.first, *(event.at for event in self._matching(asked))]
         if asked.since is not None:
             anchors.append(place.since)
-        return self.at - max(anchors) >= asked.for_
+        return bool(self.at - max(anchors) >= asked.for_)
 
     def _overdue_at(self, asked: Any) -> int | None:
         instants = [event.at for event in self._matching(asked)][-11:]
         gaps = [Fraction(later - earlier) for earlier, later in pairwise(instants) if later != earlier]
         if len(gaps) < asked.min_gaps:
             return None
-        return instants[-1] + max(asked.min, ceil(Fraction(asked.factor) * median(gaps)))
+        return int(instants[-1] + max(asked.min, ceil(Fraction(asked.factor) * median(gaps))))
 
     def _overdue(self, asked: Any, _place: _Place) -> bool:
         due = self._overdue_at(asked)
@@ -346,8 +346,8 @@ class NaiveFold:
         if date is None:
             return False
         if asked.within_next is not None:
-            return date - asked.within_next <= self.at < date
-        return (self.at >= date) is asked.passed
+            return bool(date - asked.within_next <= self.at < date)
+        return bool((self.at >= date) is asked.passed)
 
     def _stage_age(self, duration: int, place: _Place) -> bool:
         return self.at - place.since >= duration
@@ -384,8 +384,8 @@ class NaiveFold:
     def _score(self, asked: Any, _place: _Place) -> bool:
         value = self._score_at(asked.name, self.at)
         if asked.at_least is not None:
-            return value >= asked.at_least - _TOLERANCE
-        return value < asked.below - (_TOLERANCE if asked.below <= self.file.scores[asked.name].cap else 0)
+            return bool(value >= asked.at_least - _TOLERANCE)
+        return bool(value < asked.below - (_TOLERANCE if asked.below <= self.file.scores[asked.name].cap else 0))
 
     def _plan_overdue_and_scores(self) -> None:
         for track in self.file.tracks.values():

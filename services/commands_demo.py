@@ -66,7 +66,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
         raise BadArguments(f"--customers must be from {low} (one for each stage) to {high}.")
     version = sdk_version()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     clock = SystemClock()
     try:
         with ExitStack() as stack:

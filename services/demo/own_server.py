@@ -33,6 +33,7 @@ class ServerFailed(ServiceError):
 def _free_port(host: str, preferred: int) -> int:
     for port in (preferred, 0):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:
@@ -62,15 +63,11 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
 
 
 def _serve(settings: Settings, log: str) -> None:
-    from services.bootstrap import SERVICES
-    from services.processes.all_in_one import serve_until_stopped
-    from services.processes.logs import configure_logging
-    from services.processes.running import run_process
+    from services.processes.all_in_one import run_all_in_one
 
     with Path(log).open("w", buffering=1) as file:
         sys.stdout = sys.stderr = file
-        configure_logging(settings.log_level)
-        sys.exit(run_process(lambda stop, is_up: serve_until_stopped(settings, SERVICES, stop, is_up)))
+        sys.exit(run_all_in_one(settings))
 
 
 class OwnServer:

@@ -41,10 +41,9 @@ class Watcher:
     """Asks one server, with an API token."""
 
     def __init__(self, url: str, token: str, clock: Clock) -> None:
-        """`url` without a trailing slash."""
-        self._client = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT, trust_env=False
-        )
+        """`url` without a trailing slash; without a token only `ready` can be asked."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, trust_env=False)
         self._clock = clock
 
     def close(self) -> None:

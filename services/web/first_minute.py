@@ -44,7 +44,7 @@ class FirstEventReads(Protocol):
         """Names of stages."""
 
     def applied(self, subject: str, event: str, since: int) -> Applied | None:
-        """What the latest event of that name, received since `since` (ms), changed; None: not applied yet."""
+        """What the first event of that name, received since `since` (ms), changed; None: not applied yet."""
 
 
 def _credentials(settings: Settings) -> Path | None:

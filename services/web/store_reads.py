@@ -31,7 +31,7 @@ from tracks.reads import Place as StoredPlace
 __all__ = ["StoreReads"]
 
 _MOST_EVENTS: Final = 500
-_RECENT_EVENTS: Final = 50
+_LOOKED_THROUGH: Final = 2_000
 
 
 class StoreReads:
@@ -127,21 +127,21 @@ class StoreReads:
         return [_member(row) for row in sorted(rows, key=lambda row: order.get((row.lifecycle, row.track), (99, 0)))]
 
     def applied(self, subject: str, event: str, since: int) -> Applied | None:
-        """What the latest event of that name, received since `since` (ms), changed on the primary track.
+        """What the first event of that name, received since `since` (ms), changed on the primary track.
 
         None: the stage engine has not applied it yet, or follows no such subject.
         """
-        recent = self._stages.activity(DEFAULT_WORKSPACE, subject, None, _RECENT_EVENTS)
+        recent = self._stages.activity(DEFAULT_WORKSPACE, subject, None, _LOOKED_THROUGH)
         mine = [row for row in recent if row.name == event and row.received_at >= since]
         primary = self.catalog.primary
         if not mine or primary is None:
             return None
-        latest = max(mine, key=lambda row: row.received_at)
-        wanted = JourneyFilter(primary.lifecycle, primary.track, as_of=latest.occurred_at)
+        first = min(mine, key=lambda row: (row.received_at, row.occurred_at))
+        wanted = JourneyFilter(primary.lifecycle, primary.track, as_of=first.occurred_at)
         turns = self._stages.journey(DEFAULT_WORKSPACE, subject, wanted)
         if not turns:
             return None
-        here = [row for row in turns if row.effective_at == latest.occurred_at]
+        here = [row for row in turns if row.effective_at == first.occurred_at]
         before = here[0].from_stage if here else turns[-1].to_stage
         return Applied(primary.lifecycle, primary.track, before, turns[-1].to_stage)
 

@@ -34,6 +34,8 @@ _SERVICES = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `command` to what runs it."""
     from services.commands_demo import add_demo_command
+    from services.commands_lifecycle import add_lifecycle_commands
+    from services.commands_verify import add_verify_command
 
     parser = argparse.ArgumentParser(prog="parcours", description=_DESCRIPTION, epilog=_EPILOG)
     parser.set_defaults(default_port=DEFAULT_PORT)
@@ -44,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
         text = f"{what}, as a process of its own (needs Kafka and PostgreSQL)"
         _add(commands, name, text, _runner(service)).set_defaults(default_port=port)
     _add(commands, "migrate", "create the topics and tables that are missing, and say which", _migrate)
+    add_lifecycle_commands(commands)
+    add_verify_command(commands)
     return parser
 
 

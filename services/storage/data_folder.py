@@ -33,10 +33,13 @@ class DataFolder:
         self._lock: IO[str] | None = None
 
     def make(self) -> None:
-        """Make the folder if need be, and see that it can be written to. Raises `DataFolderUnwritable`."""
+        """Make the folder if need be (for this user only), and see that it can be written to.
+
+        Raises `DataFolderUnwritable`.
+        """
         way_out = "Give this user the right to write there, or choose another folder with DATA_DIR="
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError as error:
             raise DataFolderUnwritable(
                 f"The data folder {self.path} is a file. Remove it, or choose another folder with DATA_DIR=."

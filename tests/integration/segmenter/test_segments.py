@@ -93,7 +93,7 @@ def signed_in(day: float, name: str = "Signed In") -> Arrived:
 
 def driver(database: Database, segments: Definition) -> Driver:
     """The owner of a partition."""
-    return Driver(database, SegmentProcessor([segments]))
+    return Driver(database, SegmentProcessor([segments]), store=STORE)
 
 
 def stored(database: Database) -> set[str]:
@@ -104,7 +104,7 @@ def stored(database: Database) -> set[str]:
 
 def journey(found: Driver, name: str) -> list[tuple[object, ...]]:
     """What stands."""
-    return standing_of(found.rows(STORE, ADA), name)
+    return standing_of(found.rows(ADA), name)
 
 
 def test_a_segment_is_entered_on_events_and_left_by_the_clock(database: Database) -> None:
@@ -119,7 +119,7 @@ def test_a_segment_is_entered_on_events_and_left_by_the_clock(database: Database
     kinds = {header(output.headers, "ce_type") for output in found.outputs}
     assert {output.topic for output in found.outputs} == {SEGMENT_CHANGES}
     assert kinds == {"parcours.segment.changed"}
-    engaged = [row.to_stage for row in found.rows(STORE, ADA) if row.track == "engaged"]
+    engaged = [row.to_stage for row in found.rows(ADA) if row.track == "engaged"]
     assert engaged == ["unknown", "engaged", "unengaged"]
 
 
@@ -142,11 +142,11 @@ def test_a_stage_of_a_lifecycle_counts_from_its_entry(database: Database) -> Non
     found = driver(database, segments)
     found.post([signed_in(0), changed(change("adoption", 0)), changed(change("at_risk", 5))])
     found.wake(START + 15 * DAY - 1)
-    assert [row.to_stage for row in found.rows(STORE, ADA)] == ["no"]
+    assert [row.to_stage for row in found.rows(ADA)] == ["no"]
     found.wake(START + 15 * DAY)
-    assert [row.to_stage for row in found.rows(STORE, ADA)] == ["no", "yes"]
+    assert [row.to_stage for row in found.rows(ADA)] == ["no", "yes"]
     found.post([changed(change("retention", 20))])
-    assert [row.to_stage for row in found.rows(STORE, ADA)] == ["no", "yes", "no"]
+    assert [row.to_stage for row in found.rows(ADA)] == ["no", "yes", "no"]
 
 
 def test_a_corrected_stage_takes_back_what_rested_on_it(database: Database) -> None:
@@ -156,7 +156,7 @@ def test_a_corrected_stage_takes_back_what_rested_on_it(database: Database) -> N
     found.post([signed_in(0), changed(change("adoption", 0)), changed(wrong)])
     found.wake(START + 20 * DAY)
     found.post([corrected([wrong], [right])])
-    standing = [row for row in found.rows(STORE, ADA) if row.superseded_at is None]
+    standing = [row for row in found.rows(ADA) if row.superseded_at is None]
     assert [row.to_stage for row in standing] == ["no"]
     found.wake(START + 40 * DAY)
     events = [signed_in(0), fact(change("adoption", 0)), fact(right)]
@@ -173,7 +173,7 @@ def test_of_two_stages_at_one_instant_the_last_one_counts(database: Database) ->
     found.post([signed_in(0)])
     found.post([changed(change("at_risk", 1, ordinal=1)), changed(change("retention", 1, ordinal=0))])
     found.wake(START + 12 * DAY)
-    assert [row.to_stage for row in found.rows(STORE, ADA)] == ["no", "yes"]
+    assert [row.to_stage for row in found.rows(ADA)] == ["no", "yes"]
 
 
 def test_a_bad_record_of_stage_changes_is_a_dead_letter_and_the_rest_goes_on(database: Database) -> None:

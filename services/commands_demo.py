@@ -24,6 +24,7 @@ __all__ = ["BadArguments", "add_demo_command", "run_demo"]
 _CUSTOMERS = (10, 20_000)
 _SETTLE_PATIENCE = 45.0
 _JOINED_PATIENCE = 300.0
+_JOINED_SILENCE = 60_000  # ms: after history was posted, a server lets silence count only then, unless set otherwise
 _COLORS = {"pre": "blue", "post": "green", "risk": "yellow", "lost": "red"}
 
 
@@ -147,6 +148,8 @@ def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", consol
     label = f"demo-{arguments.seed}-{arguments.customers}-{today}"
     with _progress(console, "Posting", len(acts)) as progressed:
         post(target.url, target.write_key, acts, label, progressed)
+    if target.server is None:
+        console.print("A running server lets silence count a minute after the last event of a history: a moment.")
     with _progress(console, "Folding", None) as progressed:
         patience = _SETTLE_PATIENCE if target.server else _JOINED_PATIENCE
         target.watcher.settle(_silence_counts(target, clock), patience, progressed)
@@ -155,9 +158,8 @@ def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", consol
 
 def _silence_counts(target: _Target, clock: "Clock") -> int:
     """The instant that the clocks must have passed: then the silence after the last event has counted."""
-    if target.server is None:
-        return clock.now()
-    return clock.now() + target.server.settings.settle_history
+    settle_history = _JOINED_SILENCE if target.server is None else target.server.settings.settle_history
+    return clock.now() + settle_history
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The pages: customers per stage, the customers of a stage, one customer. They work without JavaScript."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
@@ -11,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schemas.ids import InvalidId
 from services.runtime.clock import Clock
+from services.storage.errors import StorageError
 from services.storage.keys import Scope
 from services.web.auth import Auth
 from services.web.catalog import KINDS
@@ -22,6 +24,8 @@ from services.web.views import change_view, days, grouped, member_view, message_
 from services.web.why import why_view
 
 __all__ = ["PageBuilder", "pages_router"]
+
+log = logging.getLogger(__name__)
 
 _LATEST: Final = 20
 _OUTBOX: Final = 10
@@ -146,7 +150,14 @@ def pages_router(pages: Pages, builder: PageBuilder, auth: Auth) -> APIRouter:
                 views = None
             return None if views is None else pages.render(template, **views)
 
-        page = await asyncio.to_thread(made)
+        try:
+            page = await asyncio.to_thread(made)
+        except StorageError as error:
+            log.warning("page.unavailable", extra={"code": error.code})
+            return refusal("Unavailable", "The database does not answer right now. Load this page again later.", 503)
+        except Exception:
+            log.exception("page.failed")
+            return refusal("Internal error", "Something broke here. The log says what.", 500)
         return page or refusal("Not found", "There is no such customer or stage here.", 404)
 
     def refusal(title: str, detail: str, status: int) -> Response:

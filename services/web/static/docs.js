@@ -11,7 +11,7 @@ addEventListener("DOMContentLoaded", () => {
     docExpansion: "list",
     defaultModelsExpandDepth: 0,
     validatorUrl: null,
-    presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset ?? SwaggerUIBundle.presets.base],
+    presets: [SwaggerUIBundle.presets.apis],
     layout: "BaseLayout",
   });
 });

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from services.runtime.clock import ManualClock
-from services.web.facts import CustomerFacts, MemberFact, Place
+from services.storage.errors import StorageUnavailable
+from services.web.facts import CustomerFacts, MemberFact, Place, StageCount
 from services.web.sessions import SESSION_LIFE, Sessions
 from tests.integration.web.conftest import FIRST_LINE, NOW, ORIGIN, TOKEN, WRITE_KEY, Opener
 from tests.integration.web.memory_reads import MemoryReads
@@ -353,3 +354,25 @@ async def test_every_answer_carries_the_security_headers(browser: httpx.AsyncCli
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [(StorageUnavailable(), 503, "does not answer right now"), (ZeroDivisionError(), 500, "Something broke here")],
+)
+async def test_what_fails_inside_is_a_page_that_tells_nothing_of_the_inside(
+    open_client: Opener, sessions: Sessions, error: Exception, status: int, words: str
+) -> None:
+    class Broken(MemoryReads):
+        """Facts that cannot be read."""
+
+        def counts(self) -> list[StageCount]:
+            """Fail."""
+            raise error
+
+    async with open_client(Broken(0, 7, NOW)) as client:
+        await client.get(sessions.make_link("default", {"read"}))
+        answer = await client.get("/")
+    assert answer.status_code == status
+    assert words in Seen(answer.text).text
+    assert "Traceback" not in answer.text

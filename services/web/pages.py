@@ -131,56 +131,67 @@ def _timeline_note(facts: CustomerFacts) -> str:
     return f"{grouped(number)} event{'' if number == 1 else 's'}" if facts.complete else f"the latest {number} events"
 
 
-def pages_router(pages: Pages, builder: PageBuilder, auth: Auth) -> APIRouter:
-    """Routes /, /stages/…, /customers and /customers/{id}, for signed-in browsers."""
-    router = APIRouter(include_in_schema=False)
+class _Answers:
+    """Answers requests for pages: only to those who may read, and whatever happens with a page."""
 
-    async def answer(request: Request, template: str, build: Callable[[], Views | None]) -> Response:
-        principal = await auth.principal(request)
+    def __init__(self, pages: Pages, auth: Auth) -> None:
+        self._pages = pages
+        self._auth = auth
+
+    async def page(self, request: Request, template: str, build: Callable[[], Views | None]) -> Response:
+        """The page that `template` makes of what `build` reads, in a worker thread; None: there is no such thing."""
+        principal = await self._auth.principal(request)
         if principal is None:
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(target, safe='/')}", 303)
         if Scope.READ not in principal.scopes:
-            return refusal("Not allowed", "The token that signed you in may not read customers. Use another one.", 403)
-
-        def made() -> HTMLResponse | None:
-            try:
-                views = build()
-            except InvalidId:
-                views = None
-            return None if views is None else pages.render(template, **views)
-
+            detail = "The token that signed you in may not read customers. Use another one."
+            return self._refusal("Not allowed", detail, 403)
         try:
-            page = await asyncio.to_thread(made)
+            page = await asyncio.to_thread(self._made, template, build)
         except StorageError as error:
             log.warning("page.unavailable", extra={"code": error.code})
-            return refusal("Unavailable", "The database does not answer right now. Load this page again later.", 503)
+            detail = "The database does not answer right now. Load this page again later."
+            return self._refusal("Unavailable", detail, 503)
         except Exception:
             log.exception("page.failed")
-            return refusal("Internal error", "Something broke here. The log says what.", 500)
-        return page or refusal("Not found", "There is no such customer or stage here.", 404)
+            return self._refusal("Internal error", "Something broke here. The log says what.", 500)
+        return page or self._refusal("Not found", "There is no such customer or stage here.", 404)
 
-    def refusal(title: str, detail: str, status: int) -> Response:
-        return pages.render("problem.html", status=status, title=title, detail=detail)
+    def _made(self, template: str, build: Callable[[], Views | None]) -> HTMLResponse | None:
+        try:
+            views = build()
+        except InvalidId:
+            return None
+        return None if views is None else self._pages.render(template, **views)
 
+    def _refusal(self, title: str, detail: str, status: int) -> Response:
+        return self._pages.render("problem.html", status=status, title=title, detail=detail)
+
+
+def pages_router(pages: Pages, builder: PageBuilder, auth: Auth) -> APIRouter:
+    """Routes /, /stages/…, /customers and /customers/{id}, for signed-in browsers."""
+    router = APIRouter(include_in_schema=False)
+    answers = _Answers(pages, auth)
     after_id = Annotated[str | None, Query(max_length=1_024)]
 
     @router.get("/")
     async def home(request: Request) -> Response:
-        return await answer(request, "home.html", builder.home)
+        return await answers.page(request, "home.html", builder.home)
 
     @router.get("/stages/{lifecycle}/{track}/{stage}")
     async def stage(request: Request, lifecycle: str, track: str, stage: str, after: after_id = None) -> Response:
-        return await answer(request, "members.html", lambda: builder.stage(Place(lifecycle, track, stage), after))
+        place = Place(lifecycle, track, stage)
+        return await answers.page(request, "members.html", lambda: builder.stage(place, after))
 
     @router.get("/customers")
     async def customers(
         request: Request, q: Annotated[str, Query(max_length=_QUERY)] = "", after: after_id = None
     ) -> Response:
-        return await answer(request, "members.html", lambda: builder.search(q.strip(), after))
+        return await answers.page(request, "members.html", lambda: builder.search(q.strip(), after))
 
     @router.get("/customers/{identifier}")
     async def customer(request: Request, identifier: str) -> Response:
-        return await answer(request, "customer.html", lambda: builder.customer(identifier))
+        return await answers.page(request, "customer.html", lambda: builder.customer(identifier))
 
     return router

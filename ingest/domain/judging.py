@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.domain.limits import MAX_DEPTH, MAX_EVENT, MAX_NAME, MAX_PROPERTIES
-from ingest.domain.timing import occurred, sent_at_of
+from ingest.domain.timing import Occurred, occurred, sent_at_of
 from ingest.errors import Unacceptable
 from ingest.ports import Source
 from schemas.ids import InvalidId, account_subject, anonymous_subject, user_subject
@@ -26,10 +26,12 @@ CALLS: Final[Mapping[str, str | None]] = {
 }
 """The calls, and the event's name that each stands for (a track brings its own)."""
 
+MAX_CACHED: Final = 128
+"""Ids come again and again; those longer than so many characters are not remembered: nobody fills the memory."""
+
 _RESERVED: Final = ("$identify", "$group", "$alias")
 _RESERVED_PREFIX: Final = "$stage:"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_OBJECTS: Final = ("properties", "traits", "context")
 _SUBJECTS: Final = {"userId": user_subject, "anonymousId": anonymous_subject, "groupId": account_subject}
 
 
@@ -66,39 +68,50 @@ class Accepted(msgspec.Struct, gc=False):
 
 
 def judge(event: Any, raw: bytes, request: Request) -> Accepted:
-    """The verdict on one parsed event whose bytes are `raw`. Raises `Unacceptable` with a code of the problem table."""
+    """The verdict on one parsed event whose bytes are `raw`. Raises `Unacceptable` with a code of the problem table.
+
+    This is the door's hottest path: what nearly all events look like is decided here, the rest by the functions below.
+    """
     if not isinstance(event, dict):
         raise Unacceptable("not_an_object")
-    _bounded(event, raw, request.suspicious)
     get = event.get
+    # Fewer brackets than levels allowed is the cheap proof that an event is not nested too deep.
+    if request.suspicious or len(raw) > MAX_EVENT or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _check_bounds(event, raw)
     call = get("type")
     if call is None:
         call = request.call
-    if not isinstance(call, str) or call not in CALLS:
-        raise Unacceptable("unknown_type")
-    name = CALLS[call] or _event_name(get("event"))
-    subject = _subject(event)
+    name = _event_name(get("event")) if call == "track" else _call_name(call)
+    user = get("userId")
+    if isinstance(user, str) and 0 < len(user) <= MAX_CACHED:
+        subject = _named("userId", user)
+        if get("anonymousId") is not None:
+            _id_of("anonymousId", event["anonymousId"])
+    else:
+        subject = _subject(event)
     context = get("context")
-    account = _account(call, event, context, request.context)
+    if context is not None or request.context is not None or call == "group":
+        account = _account(call, event, context, request.context)
+    else:
+        account = None
     if call == "alias":
         _check_alias(event)
-    stated = get("timestamp")
-    if stated is None:
-        stated = get("originalTimestamp")
-    time = occurred(stated, _sent_at(get("sentAt"), request), request.received_at)
+    instant, text, skewed = _occurred(event, request)
     _check_objects(event, context)
-    message_id = _message_id(get("messageId"))
-    return Accepted(subject, account, message_id, name, time.instant, time.text, time.skewed)
+    message_id = get("messageId")
+    if not isinstance(message_id, str) or not message_id.isprintable() or not 0 < len(message_id.strip()) <= MAX_NAME:
+        message_id = _message_id(message_id)
+    return Accepted(subject, account, message_id, name, instant, text, skewed)
 
 
-def _bounded(event: dict[str, Any], raw: bytes, suspicious: bool) -> None:
-    """Size, depth and U+0000. Fewer brackets than levels allowed is the common, cheap proof that it is flat."""
+def _check_bounds(event: dict[str, Any], raw: bytes) -> None:
+    """Size, depth and U+0000, looked at in full."""
     if len(raw) > MAX_EVENT:
         too_long = any(len(text) > MAX_EVENT for text in _texts(event))
         raise Unacceptable("property_too_long" if too_long else "event_too_large")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(event) > MAX_DEPTH:
+    if _depth(event) > MAX_DEPTH:
         raise Unacceptable("too_deep")
-    if suspicious and any("\x00" in text for text in _texts(event)):
+    if b"\\u0000" in raw and any("\x00" in text for text in _texts(event)):
         raise Unacceptable("nul_in_string")
 
 
@@ -133,11 +146,21 @@ def _texts(value: Any) -> list[str]:
     return texts
 
 
-def _sent_at(stated: Any, request: Request) -> int | None:
-    if not request.trust_sent_at:
-        return None
-    own = sent_at_of(stated) if stated is not None else None
-    return request.sent_at if own is None else own
+def _occurred(event: dict[str, Any], request: Request) -> Occurred:
+    stated = event.get("timestamp")
+    if stated is None:
+        stated = event.get("originalTimestamp")
+    sent_at = request.sent_at
+    if "sentAt" in event and (own := sent_at_of(event["sentAt"])) is not None:
+        sent_at = own
+    return occurred(stated, sent_at if request.trust_sent_at else None, request.received_at)
+
+
+def _call_name(call: Any) -> str:
+    name = CALLS.get(call) if isinstance(call, str) else None
+    if name is None:
+        raise Unacceptable("unknown_type")
+    return name
 
 
 def _event_name(name: Any) -> str:
@@ -174,7 +197,7 @@ def _id_of(field: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        return _named(field, value) if len(value) <= 128 else _name(field, value)
+        return _named(field, value) if len(value) <= MAX_CACHED else _name(field, value)
     if isinstance(value, int) and not isinstance(value, bool):
         return _name(field, str(value))
     raise Unacceptable("invalid_id", f"{field} must be text or a whole number.")
@@ -188,10 +211,9 @@ def _name(field: str, identifier: str) -> str:
 
 
 _named = lru_cache(maxsize=32_768)(_name)
-"""Ids come again and again; long ones are left out, so that nobody fills the memory with them."""
 
 
-def _account(call: str, event: dict[str, Any], context: Any, envelope_context: Any) -> str | None:
+def _account(call: Any, event: dict[str, Any], context: Any, envelope_context: Any) -> str | None:
     """The account that the event also belongs to: a group call's groupId, else the context's, else the envelope's."""
     group = event.get("groupId") if call == "group" else None
     if call == "group" and (group is None or group == ""):
@@ -218,20 +240,23 @@ def _check_alias(event: dict[str, Any]) -> None:
 
 
 def _check_objects(event: dict[str, Any], context: Any) -> None:
-    for name in _OBJECTS:
-        value = event.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            raise Unacceptable("invalid_properties", f"{name} must be a JSON object.")
-        if len(value) > MAX_PROPERTIES:
-            raise Unacceptable("too_many_properties")
+    properties, traits = event.get("properties"), event.get("traits")
+    if properties is not None:
+        _check_object("properties", properties)
+    if traits is not None:
+        _check_object("traits", traits)
     if context is not None:
+        _check_object("context", context)
         traits = context.get("traits")
-        if traits is not None and not isinstance(traits, dict):
-            raise Unacceptable("invalid_properties", "context.traits must be a JSON object.")
-        if traits is not None and len(traits) > MAX_PROPERTIES:
-            raise Unacceptable("too_many_properties")
+        if traits is not None:
+            _check_object("context.traits", traits)
+
+
+def _check_object(name: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise Unacceptable("invalid_properties", f"{name} must be a JSON object.")
+    if len(value) > MAX_PROPERTIES:
+        raise Unacceptable("too_many_properties")
 
 
 def _message_id(value: Any) -> str:

@@ -1,7 +1,7 @@
 """When an event happened: the sender's time, corrected for the sender's clock within limits."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ingest.errors import Unacceptable
 from schemas.times import DAY, MINUTE, InvalidTime, format_instant, parse_instant
@@ -18,12 +18,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-class Occurred(NamedTuple):
-    """An instant (ms), its RFC 3339 text in bytes, and whether the sender's clock was off."""
-
-    instant: int
-    text: bytes
-    skewed: bool
+Occurred = tuple[int, bytes, bool]
+"""An instant (ms), its RFC 3339 text, and whether the sender's clock was off. A plain tuple: one per event is made."""
 
 
 def sent_at_of(*candidates: Any) -> int | None:
@@ -45,17 +41,16 @@ def occurred(stated: Any, sent_at: int | None, received_at: int) -> Occurred:
     `received_at`, flagged. Raises `Unacceptable` ``invalid_timestamp``.
     """
     if stated is None:
-        return Occurred(received_at, format_instant(received_at).encode(), False)
+        return received_at, format_instant(received_at).encode(), False
     instant, text = _parsed(stated)
     skewed = False
-    if sent_at is not None:
-        behind = received_at - sent_at
-        skewed = abs(behind) > _TOLERATED
-        if skewed and abs(behind) < _CORRECTED:
+    if sent_at is not None and not -_TOLERATED <= received_at - sent_at <= _TOLERATED:
+        behind, skewed = received_at - sent_at, True
+        if -_CORRECTED < behind < _CORRECTED:
             instant, text = max(0, instant + behind), None
     if instant > received_at + _FUTURE:
         instant, text, skewed = received_at, None, True
-    return Occurred(instant, text if text is not None else format_instant(instant).encode(), skewed)
+    return instant, text if text is not None else format_instant(instant).encode(), skewed
 
 
 def _parsed(stated: Any) -> tuple[int, bytes | None]:

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from schemas.changes import MessageOutcome, Progress, TrackChange, TrackCorrected
 from schemas.events import INBOUND, RejectedHeaders
+from schemas.language_model import DefinitionFile
+from schemas.language_schema import definition_schema
 
 __all__ = ["CONTRACTS", "Contract", "promise"]
 
@@ -69,6 +71,7 @@ def _pydantic(model: type[BaseModel]) -> Callable[[], dict[str, Any]]:
 
 CONTRACTS: Final[tuple[Contract, ...]] = (
     *(Contract(f"parcours.inbound.{call}", "1-0", _pydantic(model)) for call, model in INBOUND.items()),
+    Contract("parcours.definition", "1-0", partial(definition_schema, DefinitionFile)),
     Contract("parcours.event.rejected", "1-0", _pydantic(RejectedHeaders)),
     *(
         Contract(f"parcours.{track}.{what}", "1-0", _struct(model))

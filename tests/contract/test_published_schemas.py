@@ -9,10 +9,13 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+import yaml
 
 from schemas.changes import Because, TrackChange, TrackCorrected
 from schemas.contracts import CONTRACTS, Contract, promise
 from schemas.events import INBOUND
+from schemas.language import InvalidDefinition, load_definition
+from schemas.language_yaml import parse_yaml
 from schemas.topics import TOPICS
 from scripts.publish_schemas import FOLDER, checksums, digest_of, main, publish, refusals
 
@@ -66,6 +69,35 @@ def test_the_examples_of_a_call_fit_its_schema(call: str) -> None:
     schema = published(f"parcours.inbound.{call}")
     for example in schema["examples"]:
         jsonschema.validate(example, schema)
+
+
+SHIPPED = FOLDER.parents[1] / "definitions"
+DEFINITIONS = sorted(path for folder in ("lifecycles", "segments", "examples") for path in (SHIPPED / folder).glob("*"))
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.stem)
+def test_every_shipped_definition_fits_the_published_language(path: Path) -> None:
+    jsonschema.validate(parse_yaml(path.read_text(), path.name).data, published("parcours.definition"))
+
+
+WRONG: dict[str, Any] = {
+    "without tracks": {"tracks": {}},
+    "with an unknown key": {"colour": "red"},
+    "with a half-life that is a number": {"scores": {"x": {"half_life": 14, "cap": 1, "weights": {"a": 1}}}},
+    "with a duration without a unit": {"scores": {"x": {"half_life": "14", "cap": 1, "weights": {"a": 1}}}},
+    "with a fact for an event": {"event_groups": {"x": ["$stage:default"]}},
+    "for nobody": {"subject": "robot"},
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_a_definition_that_the_loader_refuses_fits_the_published_language_no_better(change: dict[str, Any]) -> None:
+    path = SHIPPED / "lifecycles" / "default.yaml"
+    wrong = {**parse_yaml(path.read_text(), path.name).data, **change}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, published("parcours.definition"))
+    with pytest.raises(InvalidDefinition):
+        load_definition(yaml.safe_dump(wrong))
 
 
 def contract_of(model: dict[str, Any], version: str = "1-0") -> Contract:

@@ -92,7 +92,7 @@ class Group:
         ordered = in_order(definition, state, events) if events else ()
         if ordered is None:
             return None
-        return forward(definition, state, ordered) if ordered else []
+        return forward(definition, state, ordered, self.subject.counted_to) if ordered else []
 
     def fold_silence(self, clock: int) -> None:
         """Run the due instants up to `clock` (ms). Raises `BehaviorError`."""

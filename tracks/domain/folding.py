@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from behavior import Definition, Event, State, Transition, apply, canonical_order, fold
+from behavior import Definition, Event, State, Transition, advance, apply, canonical_order, fold
 from tracks.domain.rows import ActivityRow
 
 __all__ = ["events_of", "forward", "in_order", "refold"]
@@ -26,10 +26,12 @@ def in_order(definition: Definition, state: State, events: Sequence[Event]) -> S
     return [event for event in events if event.at > last]
 
 
-def forward(definition: Definition, state: State, events: Sequence[Event]) -> list[Transition]:
-    """Fold events, in canonical order and later than everything applied, on the state; returns what happened."""
-    if len(events) == 1:
-        return apply(definition, state, events[0].at, events)
+def forward(definition: Definition, state: State, events: Sequence[Event], counted_to: int) -> list[Transition]:
+    """Fold events, in canonical order and later than everything applied, on the state; returns what happened.
+
+    Silence that has already counted, up to `counted_to` (ms), still counts after them: so the state is at any time the
+    one that `refold` makes.
+    """
     transitions: list[Transition] = []
     start = 0
     while start < len(events):
@@ -39,6 +41,9 @@ def forward(definition: Definition, state: State, events: Sequence[Event]) -> li
             stop += 1
         transitions += apply(definition, state, at, events[start:stop])
         start = stop
+    due = state.next_due_at
+    if due is not None and due <= counted_to:
+        transitions += advance(definition, state, counted_to)
     return transitions
 
 

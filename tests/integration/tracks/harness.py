@@ -13,8 +13,9 @@ from schemas.records import EventEnvelope, StoredRecord, header
 from schemas.times import MINUTE, SECOND
 from schemas.topics import EVENTS, ROUTED, STAGE_CHANGES
 from services.storage.database import Database
-from tracks.domain.folding import events_of
+from tracks.domain.folding import events_of, refold
 from tracks.domain.rows import StageRow, SubjectKey, TransitionRow
+from tracks.domain.subjects import subject_of_row
 from tracks.engine import Engine
 from tracks.handler import TrackProcessor
 from tracks.store import TrackStore
@@ -181,6 +182,22 @@ class Driver:
         with self.database.reading() as reading:
             rows = self.store.load_history(reading, [key])[key]
         return [event.message_id for event in events_of(rows)]
+
+    def check_state(self, subject: str) -> None:
+        """What is stored of a subject is what its stored events fold to, silence included as far as it has counted."""
+        key: SubjectKey = ("default", subject)
+        with self.database.reading() as reading:
+            row = self.store.load_subjects(reading, [key]).get(key)
+            events = events_of(self.store.load_history(reading, [key])[key])
+        if row is None:
+            assert events == []
+            return
+        held = subject_of_row(row, self.processor.engine.definitions_of(subject))
+        assert (row.first_at, row.last_at) == (events[0].at, events[-1].at)
+        for definition, state in zip(held.definitions, held.states, strict=True):
+            assert state is not None
+            folded, _ = refold(definition, events, row.counted_to)
+            assert state.dump() == folded.dump()
 
     def count(self, name: str) -> int:
         """A count of the engine."""

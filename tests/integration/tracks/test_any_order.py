@@ -65,6 +65,8 @@ def arrive(driver: Driver, travellers: list[Traveller], dice: random.Random) -> 
         driver.post(batch)
         if dice.random() < 0.2:
             driver.wake(dice.randrange(start, end), limit=dice.choice([1, 100]))
+        if dice.random() < 0.2:
+            driver.check_state(dice.choice(travellers).subject)
     driver.wake(end + DAY)
 
 
@@ -78,6 +80,7 @@ def journey_equals_fold(driver: Driver, compiled: Definition, each: Traveller) -
         track.name: (here.stage, here.since, here.visit, here.reason)
         for track, here in zip(compiled.tracks, state.tracks, strict=True)
     }
+    driver.check_state(each.subject)
     stored = driver.stages(each.subject)
     assert {name[1]: (row.stage, row.since, row.visit, row.reason) for name, row in stored.items()} == places
     assert sorted(driver.activity(each.subject)) == sorted({event.message_id for event in each.events})

@@ -1,7 +1,7 @@
 """Predicates over every event of a window: sums, ratios, trends; and decaying scores."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,9 @@ from behavior.values import NANO, nanos
 from schemas.language_predicates import Ratio, ScoreTest, Sum, Trend
 
 __all__ = ["ratio", "score", "total", "trend"]
+
+_LOOKS = 32
+"""How many changes ahead are looked at; beyond them an answer is given until the last one looked at."""
 
 
 def _latest(slot: int) -> Any:
@@ -53,6 +56,8 @@ def total(registry: Registry, stream: Stream, asked: Sum, track: int) -> Node:
         holds = within_bounds(remaining)
         if within is not None:
             for index, stamp in enumerate(stamps):
+                if index == _LOOKS:
+                    return holds, stamp + within, bit
                 remaining -= values[index]
                 last_of_instant = index + 1 == len(stamps) or stamps[index + 1] != stamp
                 if last_of_instant and within_bounds(remaining) != holds:
@@ -111,6 +116,17 @@ class _Fall:
             self.first[which] = first
         return instant
 
+    def until_other(self, holds_for: Callable[[tuple[int, int]], bool], holds: bool) -> int:
+        """The next instant at which `holds_for` the counts may no longer be `holds`."""
+        instant: int | None = None
+        for _ in range(_LOOKS):
+            instant = self.advance()
+            if instant is None:
+                return NEVER
+            if holds_for(self.counts()) != holds:
+                break
+        return NEVER if instant is None else instant
+
 
 def _stamps(state: State, slot: int) -> list[int]:
     kept = state.slots[slot]
@@ -138,11 +154,11 @@ def ratio(registry: Registry, streams: tuple[Stream, Stream], asked: Ratio) -> N
 
     def check(state: State, _here: TrackState, at: int) -> Found:
         falling = fall(state, at)
-        holds = holds_for(falling.counts())
-        while (instant := falling.advance()) is not None:
-            if holds_for(falling.counts()) != holds:
-                return holds, instant, bits
-        return holds, NEVER, bits
+        counts = falling.counts()
+        if counts[1] < asked.min_sample:
+            return False, NEVER, bits
+        holds = holds_for(counts)
+        return holds, falling.until_other(holds_for, holds), bits
 
     def present(state: State, _here: TrackState, at: int) -> Any:
         above, below = fall(state, at).counts()
@@ -179,11 +195,7 @@ def trend(registry: Registry, stream: Stream, asked: Trend) -> Node:
         falling = fall(state, at)
         counts = falling.counts()
         holds = holds_for(counts)
-        until = NEVER
-        while (instant := falling.advance()) is not None:
-            if holds_for(falling.counts()) != holds:
-                until = instant
-                break
+        until = falling.until_other(holds_for, holds)
         if holds or not counts[0]:
             return holds, until, bit
         return False, min(until, at + window), 0

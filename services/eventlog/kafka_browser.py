@@ -1,7 +1,8 @@
 """Looking into an Apache Kafka cluster without a group: bounds, records, and the last sequences of an outbox."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
@@ -33,15 +34,13 @@ class KafkaBrowser:
     async def bounds(self, position: TopicPartition) -> tuple[int, int]:
         """See `EventLog.bounds`; the partition exists."""
         partition = self._cluster.kafka_partition(position)
-        async with self._lock, answering(self._cluster, _READ_SECONDS):
-            consumer = await self._ready()
+        async with self._consuming() as consumer:
             return await self._bounds(consumer, partition)
 
     async def read(self, position: TopicPartition, offset: int, limit: int) -> Sequence[StoredRecord]:
         """See `EventLog.read`; the partition exists."""
         partition = self._cluster.kafka_partition(position)
-        async with self._lock, answering(self._cluster, _READ_SECONDS):
-            consumer = await self._ready()
+        async with self._consuming() as consumer:
             first, end = await self._bounds(consumer, partition)
             if not first <= offset <= end:
                 raise OffsetOutOfRange(
@@ -69,8 +68,7 @@ class KafkaBrowser:
         """
         tails = [self._cluster.kafka_partition(TopicPartition(topic, partition)) for topic in topics]
         highest: int | None = None
-        async with self._lock, answering(self._cluster, _READ_SECONDS):
-            consumer = await self._ready()
+        async with self._consuming() as consumer:
             firsts, ends = await asyncio.gather(consumer.beginning_offsets(tails), consumer.end_offsets(tails))
             left = {tail for tail in tails if ends[tail] > firsts[tail]}
             consumer.assign(list(left))
@@ -84,13 +82,16 @@ class KafkaBrowser:
                         if sequence is not None and (highest is None or sequence > highest):
                             highest = sequence
                 left = {tail for tail in left if await consumer.position(tail) < ends[tail]}
-            consumer.unsubscribe()
+            consumer.assign([])
         return highest, any(end > 0 for end in ends.values())
 
     async def group_offset(self, group: str, position: TopicPartition) -> int | None:
         """The offset that a group without members stored for a partition, or None."""
         consumer = AIOKafkaConsumer(
-            **self._cluster.options(), group_id=self._cluster.named(group), enable_auto_commit=False
+            **self._cluster.options(),
+            group_id=self._cluster.named(group),
+            enable_auto_commit=False,
+            retry_backoff_ms=20,
         )
         try:
             async with answering(self._cluster, _START_SECONDS):
@@ -106,6 +107,21 @@ class KafkaBrowser:
         if self._consumer is not None:
             await stop_within(self._consumer)
 
+    @asynccontextmanager
+    async def _consuming(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """The consumer for one caller. After an error it is thrown away: it may have stopped fetching for good."""
+        async with self._lock:
+            try:
+                async with answering(self._cluster, _READ_SECONDS):
+                    yield await self._ready()
+            except OffsetOutOfRange:
+                raise
+            except BaseException:
+                broken, self._consumer = self._consumer, None
+                if broken is not None:
+                    await stop_within(broken)
+                raise
+
     async def _ready(self) -> AIOKafkaConsumer:
         if self._closed:
             raise LogClosed
@@ -116,6 +132,7 @@ class KafkaBrowser:
                 enable_auto_commit=False,
                 isolation_level="read_committed",
                 fetch_max_wait_ms=50,
+                retry_backoff_ms=20,
                 max_partition_fetch_bytes=2 * 1_048_576,
             )
             try:

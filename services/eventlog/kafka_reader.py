@@ -32,7 +32,10 @@ __all__ = ["KafkaReader", "stored"]
 
 log = logging.getLogger(__name__)
 
+SESSION_MS = 10_000
+HEARTBEAT_MS = 3_000
 JOIN_SECONDS = 45.0
+_REBALANCE_MS = 30_000
 _SILENCE_SECONDS = 10.0
 _SLICE_MS = 200
 _COMMIT_SECONDS = 5.0
@@ -55,9 +58,9 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
             enable_auto_commit=False,
             isolation_level="read_committed",
             partition_assignment_strategy=[RangePartitionAssignor],
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=3_000,
-            rebalance_timeout_ms=30_000,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=250,
             fetch_max_bytes=16 * 1_048_576,

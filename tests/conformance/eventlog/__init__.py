@@ -1,0 +1,1 @@
+"""What every event log must do, asked of both adapters."""

@@ -177,7 +177,7 @@ class TrackReads:
 
     def _in_order(self, rows: Iterable[TransitionRow]) -> list[TransitionRow]:
         tracks = {
-            (definition.name, track.name): (number, track.index)
+            (definition.name, track.name): (number, track.position)
             for number, definition in enumerate(self.definitions)
             for track in definition.tracks
         }

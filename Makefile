@@ -39,7 +39,7 @@ demo: ## Start it with some hundred customers who live half a year
 
 cluster: ## Start every service as its own process, on Apache Kafka and PostgreSQL
 	@$(SETUP) run demo test
-	@exec $(PY) -m services.cli cluster $(ARGS)
+	@exec $(PY) -m scripts.cluster $(ARGS)
 
 ##@ Work on it
 

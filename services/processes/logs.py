@@ -9,7 +9,8 @@ from schemas.times import format_instant
 __all__ = ["configure_logging"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_QUIET: Final = ("aiokafka", "asyncio", "uvicorn", "httpx", "httpcore", "sqlalchemy", "mail.log")
+_MUTE: Final = ("aiokafka",)
+_QUIET: Final = ("asyncio", "uvicorn", "httpx", "httpcore", "sqlalchemy", "mail.log")
 
 
 class _Line(logging.Formatter):
@@ -46,5 +47,9 @@ def configure_logging(level: str) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    debugging = level == "DEBUG"
     for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.DEBUG if debugging else logging.WARNING)
+    for name in _MUTE:
+        # It reports every passing trouble of a starting or moving broker; what lasts comes to us as an error.
+        logging.getLogger(name).setLevel(logging.INFO if debugging else logging.CRITICAL)

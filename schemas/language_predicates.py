@@ -1,6 +1,7 @@
 """The closed set of predicates that a condition may ask."""
 
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -230,7 +231,7 @@ class Condition(LanguageModel):
             raise ValueError("A condition has exactly one key. Join several with `all` or `any`.")
         return self
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The key that was given, as it stands in the language."""
         return next(name for name in self.model_fields_set if getattr(self, name) is not None).removesuffix("_")

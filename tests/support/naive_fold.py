@@ -7,7 +7,7 @@ It shares the models of the language and the event type with the machine, and no
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -24,7 +24,8 @@ from schemas.times import parse_instant
 __all__ = ["NaiveFold", "Row"]
 
 _TOLERANCE = Decimal("1e-11")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+with localcontext(prec=60):
+    _LN2 = Decimal(2).ln()
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,8 @@ class NaiveFold:
 
     def _matching(self, asked: Any) -> list[Event]:
         names = self.file.names_of(asked.event)
-        return [event for event in self.seen if event.name in names and _where(asked.where, event.content())]
+        named = [event for event in self.seen if event.name in names]
+        return [event for event in named if _where(asked.where, event.content())] if asked.where else named
 
     def _window(self, asked: Any, place: _Place) -> list[Event]:
         events = self._matching(asked)
@@ -404,7 +406,7 @@ class NaiveFold:
             return
         half_life = self.file.scores[asked.name].half_life
         exact = self._raw_score(asked.name, self.at) / wanted
-        ahead = int(half_life * exact.ln() / Decimal(2).ln())
+        ahead = int(half_life * exact.ln() / _LN2)
         for at in range(self.at + ahead - 1, self.at + ahead + 3):
             heapq.heappush(self.agenda, at)
 
@@ -413,7 +415,7 @@ class NaiveFold:
 def _growth(at: int, half_life: int) -> Decimal:
     """How much less an event of the instant `at` has decayed than one of the epoch, to 50 digits."""
     with localcontext(prec=50):
-        return (Decimal(2).ln() * at / half_life).exp()
+        return (_LN2 * at / half_life).exp()
 
 
 def _order(event: Event) -> tuple[Any, ...]:

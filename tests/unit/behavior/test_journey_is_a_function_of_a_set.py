@@ -69,10 +69,10 @@ def woken(compiled: Definition, journey: Journey, instants: list[int]) -> list[T
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ALL)
-@settings(steadily, max_examples=15)
+@settings(steadily, max_examples=14)
 @given(seed=SEEDS)
 def test_the_machine_agrees_with_the_naive_fold(name: str, seed: int) -> None:
-    journey = travel(definition(name), seed, 45)
+    journey = travel(definition(name), seed, 40)
     expected = NaiveFold(definition_file(name)).run(journey.events, journey.until)
     assert as_rows(fold(definition(name), journey.events, journey.until)[1]) == expected
 
@@ -112,7 +112,7 @@ def test_superfluous_wake_ups_change_nothing(name: str, seed: int, dice: random.
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ALL)
-@settings(steadily, max_examples=40)
+@settings(steadily, max_examples=30)
 @given(seed=SEEDS)
 def test_the_short_cuts_change_nothing(name: str, seed: int) -> None:
     compiled = definition(name)

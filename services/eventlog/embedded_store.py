@@ -101,10 +101,11 @@ def connect(path: Path, max_bytes: int | None = None) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise LogUnavailable(f"The event log {path} cannot be opened ({error}): give access to it.") from error
     try:
+        _refuse_others(connection, path)  # before anything is written to it
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        _make_tables(connection, path)
+        _make_tables(connection)
         if max_bytes is not None:
             (page,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page)}")
@@ -120,8 +121,7 @@ def connect(path: Path, max_bytes: int | None = None) -> sqlite3.Connection:
     return connection
 
 
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -129,6 +129,11 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
         raise LogError(f"{path} is not an event log of Parcours. Move it away, then start again.")
     if version > FORMAT:
         raise LogError(f"The event log {path} was written by a newer version of Parcours. Start that version.")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)

@@ -120,19 +120,19 @@ class Committer:
     def _work(self) -> None:
         ending = False
         while not ending:
-            tasks: list[Task[object]] = []
             task = self._queue.get()
+            tasks = [] if task is None else [task]
             unit = Unit(self._connection)
             failed: Exception | None = None
             grown: frozenset[int] = frozenset()
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 while task is not None:
-                    tasks.append(task)
                     task.run(unit)
                     if len(tasks) >= MOST_TASKS or unit.records >= MOST_RECORDS or self._queue.empty():
                         break
-                    task = self._queue.get()
+                    if (task := self._queue.get()) is not None:
+                        tasks.append(task)
                 grown = unit.write()
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:

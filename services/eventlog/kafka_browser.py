@@ -58,6 +58,8 @@ class KafkaBrowser:
             while len(found) < limit and await consumer.position(partition) < end:
                 batch = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=limit - len(found))
                 found += [stored(record, position) for record in batch.get(partition, ())]
+            if len(found) < limit:
+                consumer.assign([])  # a fetch that waits for more would hold up the next question on its connection
             return found
 
     async def last_sequence(self, topics: Iterable[str], processor: str, partition: int) -> tuple[int | None, bool]:
@@ -144,6 +146,5 @@ class KafkaBrowser:
         return self._consumer
 
     async def _bounds(self, consumer: AIOKafkaConsumer, partition: KafkaPartition) -> tuple[int, int]:
-        first = await consumer.beginning_offsets([partition])
-        end = await consumer.end_offsets([partition])
-        return first[partition], end[partition]
+        firsts, ends = await asyncio.gather(consumer.beginning_offsets([partition]), consumer.end_offsets([partition]))
+        return firsts[partition], ends[partition]

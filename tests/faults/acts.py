@@ -1,0 +1,231 @@
+"""Breaking a running system on purpose: at random moments, and at those moments where a mistake would show.
+
+A random kill seldom hits the few milliseconds that matter, so each act stops the system right there: a lock of the
+test's own, a frozen broker or a silent mail server holds it between two steps while a process is killed or frozen.
+"""
+
+import random
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from localservers import KafkaServer
+from tests.support.mail_sink import MailSink
+from tests.support.services import Service
+from tests.support.system import System
+
+__all__ = ["Chaos"]
+
+_WAIT_SECONDS = 25.0
+_SESSION_SECONDS = 10.0
+_WEIGHTS = {"parcours": 1, "ingest": 3, "segmenter": 2, "notifier": 3}
+
+
+@dataclass
+class Chaos:
+    """Breaks one system and counts what it did. `seed` decides victims and moments."""
+
+    system: System
+    seed: int
+    mail: MailSink
+    broker: KafkaServer | None = None
+    database: str | None = None
+    kills: Counter[str] = field(default_factory=Counter)
+    freezes: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing is broken yet."""
+        self.random = random.Random(f"chaos {self.seed}")
+        self._frozen: set[str] = set()
+        self._thawing: list[threading.Timer] = []
+
+    @property
+    def killed(self) -> int:
+        """How many processes were killed so far."""
+        return sum(self.kills.values())
+
+    def kill(self, service: Service) -> None:
+        """SIGKILL, counted."""
+        service.kill()
+        self._frozen.discard(service.name)
+        self.kills[service.name.rstrip("-0123456789")] += 1
+
+    def restart(self, service: Service) -> None:
+        """SIGKILL, and start at once; now and then it is left time to come up."""
+        self.kill(service)
+        service.start()
+        if self.random.random() < 0.6:
+            service.wait_ready("/healthz")
+
+    def kill_at_random(self, kills: int) -> None:
+        """Kill and restart so many processes, one after the other, at random moments."""
+        for _ in range(kills):
+            time.sleep(self.random.uniform(0.05, 1.5))
+            names = [name for name in self.system.services if name not in self._frozen]
+            weights = [_WEIGHTS.get(name, 1) for name in names]
+            self.restart(self.system.services[self.random.choices(names, weights)[0]])
+
+    def freeze_for_longer_than_a_session(self, service: Service) -> None:
+        """SIGSTOP now, SIGCONT once its group has given it up; the caller goes on meanwhile."""
+        service.freeze()
+        self._frozen.add(service.name)
+        self.freezes += 1
+
+        def thaw() -> None:
+            if service.name in self._frozen:
+                self._frozen.discard(service.name)
+                service.thaw()
+
+        timer = threading.Timer(_SESSION_SECONDS + self.random.uniform(1.0, 3.0), thaw)
+        self._thawing.append(timer)
+        timer.start()
+
+    def wait_thawed(self) -> None:
+        """Wait until nothing is frozen any more."""
+        for timer in self._thawing:
+            timer.join()
+        self._thawing.clear()
+
+    def all_ready(self) -> None:
+        """Wait until every service says that it makes progress."""
+        for service in self.system.services.values():
+            service.wait_ready()
+
+    # Acts on the embedded shape
+
+    def kill_while_the_log_cannot_write(self) -> None:
+        """Hold the log's file so that nothing can become durable, let requests come, then kill.
+
+        Whoever acknowledges before the commit has acknowledged what is gone now.
+        """
+        path = self.system.data_dir / "log.db"
+        with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            time.sleep(1.5)
+            self.kill(self.system.door)
+            holder.execute("ROLLBACK")
+        self.system.door.start()
+
+    # Acts on the cluster shape
+
+    def kill_the_door_while_the_broker_is_silent(self) -> None:
+        """Freeze the broker so that nothing can become durable, let requests come, then kill the door."""
+        assert self.broker is not None
+        self.broker.pause()
+        try:
+            time.sleep(1.5)
+            self.kill(self.system.door)
+        finally:
+            self.broker.resume()
+        self.system.door.start()
+
+    def kill_between_state_and_outbox(self) -> None:
+        """Hold the outbox's table, wait until the engines want it, kill them there.
+
+        A transaction that was split in two has stored its first half. A relay that was about to note what it had
+        published has not noted it.
+        """
+        engines = [service for name, service in self.system.services.items() if name.startswith("stage-engine")]
+        with self._holding("outbox") as waiting:
+            _until(lambda: len(waiting()) >= 1, "nobody writes to the outbox")
+            time.sleep(0.7)
+            for engine in engines:
+                self.kill(engine)
+        for engine in engines:
+            engine.start()
+
+    def wake_a_zombie_with_full_queues(self) -> None:
+        """Let one engine own everything and read ahead, freeze it between transactions, let another take over; thaw.
+
+        It goes on where it stood, with records that are the other's by now. Only the database can stop it.
+        """
+        zombie, other = (self.system.services[f"stage-engine-{number}"] for number in (1, 2))
+        other.drain()
+        self._owned_anew(zombie)
+        with self._holding("stage_engine_activity") as waiting:
+            _until(lambda: len(waiting()) >= 1, "the engine does not work")
+            time.sleep(1.5)
+            before = self._epochs()
+            zombie.freeze()
+            self.freezes += 1
+            for backend in waiting():
+                self._ask(f"SELECT pg_terminate_backend({backend})")
+            other.start()
+            _until(lambda: all(now > before[p] for p, now in self._epochs().items()), "nobody takes over")
+            _until(lambda: len(waiting()) >= 1, "the new owner does not work")
+            owners = len(waiting())
+            zombie.thaw()
+            deadline = time.monotonic() + 2.0
+            while time.monotonic() < deadline and len(waiting()) <= owners:
+                time.sleep(0.02)
+
+    def kill_while_a_mail_is_on_its_way(self, sender: Service) -> None:
+        """Keep the mail server from answering, kill the notifier that waits for the answer."""
+        before = self.mail.taken.total()
+        self.mail.be_silent(True)
+        try:
+            _until(lambda: self.mail.taken.total() > before, "no mail is sent")
+            self.kill(sender)
+        finally:
+            self.mail.be_silent(False)
+        sender.start()
+
+    def _owned_anew(self, service: Service) -> None:
+        """Wait until an engine, left alone in its group, has taken every partition."""
+        service.wait_ready()
+        text = _WholeLog(service.log_path)
+        partitions = str(list(range(self.system.tuning.partitions)))
+        _until(lambda: partitions in text.last_with("worker.assigned"), "the last engine does not own everything")
+
+    def _epochs(self) -> dict[int, int]:
+        rows = self._ask(
+            "SELECT partition, min(epoch) FROM positions WHERE processor = 'stage_engine' GROUP BY partition"
+        )
+        return dict(rows)
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        assert self.database is not None
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    @contextmanager
+    def _holding(self, table: str) -> Iterator[Callable[[], list[int]]]:
+        """Let nobody write to a table; gives a function that names the backends that wait for it."""
+        assert self.database is not None
+
+        def waiting() -> list[int]:
+            locks = f"relation = '{table}'::regclass AND NOT granted"
+            return [row[0] for row in self._ask(f"SELECT DISTINCT pid FROM pg_locks WHERE {locks}")]
+
+        with psycopg.connect(self.database) as holder:
+            holder.execute(f"LOCK TABLE {table} IN SHARE MODE".encode())
+            yield waiting
+            holder.rollback()
+
+
+class _WholeLog:
+    """What a service printed, looked at again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def last_with(self, words: str) -> str:
+        """The last line that holds some words, or nothing."""
+        lines = self._path.read_text(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if words in line), "")
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Wait for something that must come. Raises `AssertionError` when it does not."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"{otherwise} (waited {_WAIT_SECONDS:.0f} s)"
+        time.sleep(0.02)

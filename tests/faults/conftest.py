@@ -1,0 +1,85 @@
+"""What the fault tests share: their options, an undisturbed run to compare with, and a report at the end of the run.
+
+Options come from the environment: PARCOURS_TEST_KILLS (processes killed per shape) and PARCOURS_TEST_SEED.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from schemas.times import HOUR
+from services.runtime.clock import SystemClock
+from tests.support.mail_sink import MailSink
+from tests.support.population import Population, populate
+from tests.support.poster import batched
+from tests.support.services import CHECKOUT
+from tests.support.states import Journeys
+from tests.support.system import System, Tuning
+
+CUSTOMERS = 450
+REPORT = pytest.StashKey[list[str]]()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often, and which luck."""
+
+    kills: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A population, and what an undisturbed run made of it: standing journeys up to `now`, and decisions."""
+
+    now: int
+    population: Population
+    journeys: Journeys
+    decisions: frozenset[tuple[str, str, str]]
+
+
+@pytest.fixture(scope="session")
+def options() -> Options:
+    """The options of this run."""
+    return Options(int(os.environ.get("PARCOURS_TEST_KILLS", "12")), int(os.environ.get("PARCOURS_TEST_SEED", "7")))
+
+
+@pytest.fixture(scope="session")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped definitions, and an example that follows accounts."""
+    folder = tmp_path_factory.mktemp("definitions") / "definitions"
+    shutil.copytree(CHECKOUT / "definitions", folder)
+    shutil.copy(folder / "examples" / "saas_trial.yaml", folder / "lifecycles")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(options: Options, definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """One run on the embedded shape in which nothing is broken."""
+    now = SystemClock().now() - HOUR
+    population = populate(options.seed, CUSTOMERS, now)
+    with MailSink(answer_seconds=0.0) as mail:
+        tuning = Tuning(definitions=definitions, settings={"PARCOURS_SMTP_URL": mail.url})
+        with System(tmp_path_factory.mktemp("undisturbed"), tuning) as system:
+            system.post(list(batched(population.lines, 100)))
+            system.settle()
+            query = "SELECT subject, campaign, scope FROM notifier_decisions"
+            decisions = frozenset((row[0], row[1], row[2]) for row in system.state.rows("notifier", query))
+            return Undisturbed(now, population, system.state.journeys(now), decisions)
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> list[str]:
+    """Lines for the end of the run, where the counts can be read."""
+    return request.config.stash.setdefault(REPORT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was killed, posted and counted."""
+    if lines := config.stash.get(REPORT, []):
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from services.demo.watching import Result, Watcher
     from services.runtime.clock import Clock
 
-__all__ = ["BadArguments", "add_demo_command", "run_demo"]
+__all__ = ["BadArguments", "add_demo_command", "credentials_of", "run_demo"]
 
 _CUSTOMERS = (10, 20_000)
 _SETTLE_PATIENCE = 45.0
 _JOINED_PATIENCE = 300.0
-_JOINED_SILENCE = 60_000  # ms: after history was posted, a server lets silence count only then, unless set otherwise
 _COLORS = {"pre": "blue", "post": "green", "risk": "yellow", "lost": "red"}
 
 
@@ -38,6 +37,7 @@ class _Target(NamedTuple):
     url: str
     write_key: str
     watcher: "Watcher"
+    settle_history: int
     server: "OwnServer | None"
 
 
@@ -98,10 +98,10 @@ def _start(arguments: argparse.Namespace, settings: Settings, clock: "Clock", st
     probe = Watcher(server.settings.address, "", clock)
     server.wait_until_ready(probe)
     probe.close()
-    write_key, token = _credentials(server.settings)
+    write_key, token = credentials_of(server.settings)
     watcher = Watcher(server.settings.address, token, clock)
     stack.callback(watcher.close)
-    return _Target(server.settings.address, write_key, watcher, server)
+    return _Target(server.settings.address, write_key, watcher, server.settings.settle_history, server)
 
 
 def _join(url: str, settings: Settings, clock: "Clock", stack: ExitStack) -> _Target:
@@ -110,16 +110,16 @@ def _join(url: str, settings: Settings, clock: "Clock", stack: ExitStack) -> _Ta
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise BadArguments("--url must be an address like http://127.0.0.1:8080.")
-    write_key, token = _credentials(settings)
+    write_key, token = credentials_of(settings)
     watcher = Watcher(url.rstrip("/"), token, clock)
     stack.callback(watcher.close)
     if not watcher.ready():
         raise ServerSilent(f"{url} does not answer, or is not ready. Start it with `make run`, or check --url.")
-    return _Target(url.rstrip("/"), write_key, watcher, None)
+    return _Target(url.rstrip("/"), write_key, watcher, settings.settle_history, None)
 
 
-def _credentials(settings: Settings) -> tuple[str, str]:
-    """(write key, API token) from the settings, else from the file that the first start wrote."""
+def credentials_of(settings: Settings) -> tuple[str, str]:
+    """(write key, API token) of the settings, else of the file that the first start wrote. Raises `BadArguments`."""
     path = settings.data_dir / "credentials.env"
     stored: dict[str, str] = {}
     if path.is_file():
@@ -149,7 +149,8 @@ def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", consol
     with _progress(console, "Posting", len(acts)) as progressed:
         post(target.url, target.write_key, acts, label, progressed)
     if target.server is None:
-        console.print("A running server lets silence count a minute after the last event of a history: a moment.")
+        seconds = target.settle_history // 1000
+        console.print(f"Silence counts {seconds} s after the last event of a history (PARCOURS_SETTLE_HISTORY).")
     with _progress(console, "Folding", None) as progressed:
         patience = _SETTLE_PATIENCE if target.server else _JOINED_PATIENCE
         target.watcher.settle(_silence_counts(target, clock), patience, progressed)
@@ -158,8 +159,7 @@ def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", consol
 
 def _silence_counts(target: _Target, clock: "Clock") -> int:
     """The instant that the clocks must have passed: then the silence after the last event has counted."""
-    settle_history = _JOINED_SILENCE if target.server is None else target.server.settings.settle_history
-    return clock.now() + settle_history
+    return clock.now() + target.settle_history
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from notifier.http import messages_router
 from notifier.reads import MessageReads
 from schemas.ids import DEFAULT_WORKSPACE
 from segmenter.handlers import SegmentProcessor
+from segmenter.http import segments_router
 from segmenter.tables import tables as segment_tables
 from services.bootstrap import Container
 from services.definitions import load_lifecycles, load_segments
@@ -116,6 +117,7 @@ def _routers(reads: _Reads, clock: Clock) -> list[APIRouter]:
     return [
         customers_router(reads.stages, clock.now, reads.segments),
         lifecycles_router(reads.stages, clock.now),
+        segments_router(reads.segments, clock.now),
         messages_router(reads.messages),
     ]
 

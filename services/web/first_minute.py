@@ -108,11 +108,10 @@ class FirstMinute:
         """The door's hook; called in the event loop. Returns at once."""
         self._task = asyncio.get_running_loop().create_task(self._follow(event))
 
-    async def stop(self) -> None:
-        """Stop waiting for the engine."""
+    async def told(self) -> None:
+        """Wait until the first event was told of, or given up."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
 
     async def _follow(self, event: FirstEvent) -> None:
         for _ in range(_LOOK_TIMES):

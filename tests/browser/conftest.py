@@ -1,0 +1,140 @@
+"""A server with a population of its own, and Chromium, which may speak to nothing but this machine."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    Route,
+    sync_playwright,
+)
+
+from services.commands_demo import credentials_of
+from services.demo.own_server import OwnServer
+from services.demo.population import population
+from services.demo.poster import in_order_of_posting, post
+from services.demo.watching import Watcher
+from services.runtime.clock import SystemClock
+from services.settings import Settings
+
+CUSTOMERS: Final = 60
+SEED: Final = 7
+FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+DEFINITIONS: Final = Path(__file__).parents[2] / "definitions"
+
+
+@dataclass
+class Shop:
+    """A running server with sixty customers: its address, its keys, and a maker of sign-in links."""
+
+    url: str
+    write_key: str
+    token: str
+    watcher: Watcher
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and what went wrong in it: console errors, failures, requests to other hosts."""
+
+    page: Page
+    wrong: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Note everything that is not as it should be; let no request leave this machine."""
+        self.page.route("**/*", self._only_loopback)
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("requestfailed", self._failed)
+
+    def _only_loopback(self, route: Route) -> None:
+        url = route.request.url
+        self.requests.append(url)
+        if urlsplit(url).scheme == "data" or urlsplit(url).hostname in LOOPBACK:
+            route.continue_()
+        else:
+            self.wrong.append(f"other host: {url}")
+            route.abort()
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"console {message.type}: {message.text}")
+
+    def _failed(self, request: Request) -> None:
+        # A page that is left ends the refresh that it has under way.
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(f"failed: {request.url} ({request.failure})")
+
+
+def _chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        reason = "Chromium is not installed: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Shop]:
+    """The server, filled through the SDK, on a free port."""
+    clock = SystemClock()
+    with OwnServer(Settings(port=0, definitions_dir=DEFINITIONS), keep=False) as server:
+        url = server.settings.address
+        probe = Watcher(url, "", clock)
+        server.wait_until_ready(probe)
+        probe.close()
+        write_key, token = credentials_of(server.settings)
+        watcher = Watcher(url, token, clock)
+        post(url, write_key, in_order_of_posting(population(CUSTOMERS, SEED, clock.now())), "browser", lambda _: None)
+        watcher.settle(clock.now() + server.settings.settle_history, 30, lambda _: None)
+        yield Shop(url, write_key, token, watcher)
+        watcher.close()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """The driver; it brings no browser of its own."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """The distribution's Chromium, without a window."""
+    browser = playwright.chromium.launch(executable_path=_chromium(), headless=True, args=list(FLAGS))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser that nobody has used before."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(context: BrowserContext) -> Iterator[Tab]:
+    """An empty tab; at the end nothing may have gone wrong in it."""
+    tab = Tab(context.new_page())
+    tab.watch()
+    yield tab
+    assert tab.wrong == []
+    assert tab.requests

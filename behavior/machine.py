@@ -47,10 +47,18 @@ def step(
                 instant = instant or Instant(definition, state, at, events)
                 fed |= _offer(plan, instant, event)
     state.last_instant = at
-    if short_cuts and not any(here.due <= at or here.watch & fed for here in state.tracks):
+    if short_cuts and not _stirred(state, at, fed):
         return []
     instant = instant or Instant(definition, state, at, events)
     return instant.settle(fed, everything=not short_cuts)
+
+
+def _stirred(state: State, at: int, fed: int) -> bool:
+    """Whether the last answer of any track may no longer stand."""
+    for here in state.tracks:
+        if here.due <= at or here.watch & fed:
+            return True
+    return False
 
 
 def _remember(plan: Plan, state: State, event: Event) -> int:
@@ -94,6 +102,8 @@ def apply(
     definition: Definition, state: State, at: int, events: Sequence[Event], *, short_cuts: bool = True
 ) -> list[Transition]:
     """Run the due instants before `at`, then the instant `at` with its events. Raises what `step` raises."""
+    if state.next_due >= at:
+        return step(definition, state, at, events, short_cuts=short_cuts)
     made = advance(definition, state, at - 1, short_cuts=short_cuts)
     made += step(definition, state, at, events, short_cuts=short_cuts)
     return made

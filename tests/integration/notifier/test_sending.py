@@ -185,6 +185,16 @@ async def test_a_change_taken_back_before_the_attempt_is_not_sent(house: House, 
     assert len(post_office.taken) == 1
 
 
+async def test_a_change_taken_back_and_brought_again_before_the_attempt_is_sent(
+    house: House, post_office: PostOffice
+) -> None:
+    house.read(house.corrected([change()], []))
+    house.read(house.corrected([], [change(revision=2)]), house.progress())
+    assert await sender(house, mail(post_office)).once() == 1
+    assert statuses(house) == [("sent", "sent", None)]
+    assert [output for output, _ in house.outcomes()] == ["welcome:suppressed"]
+
+
 async def test_a_change_that_another_replaces_before_the_attempt_is_sent_once(
     house: House, post_office: PostOffice
 ) -> None:

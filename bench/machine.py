@@ -106,14 +106,14 @@ def _measure(definition: Definition, events: list[tuple[int, Event]], customers:
     print(f"transitions       {counts['transitions'] / customers:8.2f} per customer")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="CPU microseconds per event of the machine alone.")
     parser.add_argument("definition", nargs="?", default="definitions/lifecycles/default.yaml")
     parser.add_argument("--customers", type=int, default=2_000)
     parser.add_argument("--events", type=int, default=40, help="events of each customer")
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     source = Path(options.definition)
     definition = compile_definition(load_definition(source.read_bytes(), source.name))
     events = population(options.customers, options.events, options.seed)

@@ -63,7 +63,7 @@ class _Reader:
         return self.by_name[name]
 
     def _place(self, lifecycle: str | None, track: str | None, stage: str) -> Place:
-        definition = self.reads.definitions[0] if lifecycle is None else self.lifecycle(lifecycle)
+        definition = self.lifecycle(next(iter(self.by_name), "") if lifecycle is None else lifecycle)
         found = definition.primary
         if track is not None:
             named = [each for each in definition.tracks if each.name == track]

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from behavior import Event, UnreadableEvent
 from schemas.records import BadRecord, StoredRecord, read_envelope
 from schemas.times import parse_instant
@@ -15,7 +17,7 @@ _MAX_INTEGER = 2**63
 _LATEST = parse_instant("2100-12-31T23:59:59.999Z")
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An event that arrived: the record that brought it, its row, and the event as the machine sees it."""
 
     record: StoredRecord

@@ -1,11 +1,15 @@
 """Which events fold forward, which need the whole history, and both folds."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from behavior import Definition, Event, State, Transition, advance, apply, canonical_order, fold
 from tracks.domain.rows import ActivityRow
 
 __all__ = ["events_of", "forward", "in_order", "refold"]
+
+_instant = attrgetter("at")
 
 
 def in_order(definition: Definition, state: State, events: Sequence[Event]) -> Sequence[Event] | None:
@@ -32,15 +36,12 @@ def forward(definition: Definition, state: State, events: Sequence[Event], count
     Silence that has already counted, up to `counted_to` (ms), still counts after them: so the state is at any time the
     one that `refold` makes.
     """
-    transitions: list[Transition] = []
-    start = 0
-    while start < len(events):
-        at = events[start].at
-        stop = start + 1
-        while stop < len(events) and events[stop].at == at:
-            stop += 1
-        transitions += apply(definition, state, at, events[start:stop])
-        start = stop
+    if len(events) == 1:
+        transitions = apply(definition, state, events[0].at, events)
+    else:
+        transitions = []
+        for at, instant in groupby(events, key=_instant):
+            transitions += apply(definition, state, at, list(instant))
     due = state.next_due_at
     if due is not None and due <= counted_to:
         transitions += advance(definition, state, counted_to)

@@ -1,5 +1,6 @@
 """Whatever the order of arrival, repeats, splits into batches, wake-ups and crashes: the same standing journey."""
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from itertools import count
@@ -11,9 +12,20 @@ from hypothesis import strategies as st
 from behavior import Definition, fold
 from schemas.times import DAY
 from services.storage.database import Database
-from tests.integration.tracks.harness import Arrived, Driver, emptied, expected, processor_of, standing_of
+from tests.integration.tracks.harness import (
+    Arrived,
+    Driver,
+    emptied,
+    engine_of,
+    expected,
+    processor_of,
+    standing_of,
+    tables,
+)
 from tests.support.journeys import travel
 from tests.support.models import MODELS, definition
+from tracks.handler import TrackProcessor
+from tracks.store import TrackStore
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
 _subjects = count()
@@ -40,6 +52,16 @@ def traveller(compiled: Definition, seed: int) -> Traveller:
         if not each.name.startswith("$stage:")
     ]
     return Traveller(subject, events, max(journey.until, *(each.at for each in events)) + DAY)
+
+
+def with_noise(each: Traveller, dice: random.Random) -> Traveller:
+    """The same among events that no definition names, one of them perhaps the first of all."""
+    first = min(event.at for event in each.events)
+    noise = [
+        Arrived(each.subject, f"n{number}", "Newspaper Read", dice.randrange(first - 5 * DAY, each.until))
+        for number in range(dice.choice([1, 10]))
+    ]
+    return Traveller(each.subject, each.events + noise, each.until)
 
 
 def arrive(driver: Driver, travellers: list[Traveller], dice: random.Random) -> None:
@@ -127,3 +149,24 @@ def test_several_definitions_repair_the_same_subject_each_for_itself(database: D
     for compiled in (first, second):
         assert standing_of(driver.rows(both.subject), compiled.name) == expected(compiled, both.events, driver.clock)
     driver.check_published()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["default", "segments"])
+@settings(steadily, max_examples=8)
+@given(seed=SEEDS)
+def test_an_engine_that_stores_only_what_it_consults_sees_the_same_journey(
+    database: Database, name: str, seed: int
+) -> None:
+    compiled = definition(name)
+    dice = random.Random(seed)
+    each = with_noise(traveller(compiled, seed), dice)
+    engine = dataclasses.replace(engine_of(compiled), keeps_every_event=False)
+    driver = Driver(emptied(database), TrackProcessor(engine, TrackStore(tables)))
+    arrive(driver, [each], dice)
+    assert standing_of(driver.rows(each.subject), name) == expected(compiled, each.events, driver.clock)
+    driver.check_published()
+    stored = driver.activity(each.subject)
+    consulted = {event.message_id for event in each.events if compiled.touches(event.name)}
+    assert consulted <= set(stored)
+    assert min(each.events, key=lambda event: event.event.at).at == driver.rows(each.subject)[0].effective_at

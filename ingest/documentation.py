@@ -12,7 +12,7 @@ from schemas.events import INBOUND, Batch, Refusal, Success
 
 __all__ = ["WRITE_KEY_SCHEME", "add_door_documentation"]
 
-WRITE_KEY_SCHEME: Final = "Write key"
+WRITE_KEY_SCHEME: Final = "WriteKey"
 TAG: Final = "Tracking"
 _REFERENCE: Final = "#/components/schemas/{model}"
 _REFUSALS: Final = {
@@ -50,7 +50,7 @@ def _add(document: dict[str, Any]) -> None:
     components.setdefault("securitySchemes", {})[WRITE_KEY_SCHEME] = {
         "type": "http",
         "scheme": "basic",
-        "description": "The write key as user name, with an empty password. `writeKey` in the body is taken as well.",
+        "description": "The write key, as user name with an empty password. `writeKey` in the body is taken as well.",
     }
     for call, model in INBOUND.items():
         summary = (model.__doc__ or "").strip()

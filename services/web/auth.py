@@ -30,7 +30,7 @@ SessionReader = Callable[[HTTPConnection], Awaitable[Principal | None]]
 
 _bearer = HTTPBearer(
     auto_error=False,
-    scheme_name="API token",
+    scheme_name="ApiToken",
     description="The API token: on the first start it is written to `credentials.env` in the data folder.",
 )
 

@@ -69,7 +69,8 @@ def test_every_call_is_described() -> None:
     assert set(INBOUND) == set(CALLS)
 
 
-@settings(deadline=None, derandomize=True, max_examples=1_500)
+@pytest.mark.timeout(120)
+@settings(deadline=None, derandomize=True, max_examples=600)
 @given(st.sampled_from(sorted(CALLS)), st.booleans(), events())
 def test_the_door_accepts_what_the_model_describes_and_nothing_else(
     call: str, typed: bool, event: dict[str, Any]

@@ -183,7 +183,7 @@ async def test_every_error_is_a_problem_with_a_code_and_a_way_out(
 def test_the_documentation_names_the_token_and_the_problems(tmp_path: Path) -> None:
     database = Database(tmp_path / "ingest.db")
     described = make_app(KeyRing(database, lambda: 0)).openapi()
-    assert described["components"]["securitySchemes"]["API token"]["scheme"] == "bearer"
+    assert described["components"]["securitySchemes"]["ApiToken"]["scheme"] == "bearer"
     operation = described["paths"]["/read"]["get"]
-    assert operation["security"] == [{"API token": []}]
+    assert operation["security"] == [{"ApiToken": []}]
     assert operation["responses"]["401"]["content"]["application/problem+json"]["examples"]["unauthorized"]

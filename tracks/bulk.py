@@ -86,8 +86,10 @@ class SelectMany:
         if not keys:
             return []
         if transaction.dialect == "postgresql":
+            # Not prepared: a plan that was made while the table was small reads all of it for ever.
             cursor = transaction.driver.cursor(binary=True)
-            found: list[tuple[Any, ...]] = cursor.execute(self._postgresql, _columns_of(keys)).fetchall()
+            cursor.execute(self._postgresql, _columns_of(keys), prepare=False)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
         else:
             found = transaction.driver.execute(self._sqlite, (json.dumps(keys),)).fetchall()
         return found
@@ -115,6 +117,6 @@ class UpdateMany:
         if not rows:
             return
         if transaction.dialect == "postgresql":
-            transaction.driver.execute(self._postgresql, _columns_of(rows))
+            transaction.driver.execute(self._postgresql, _columns_of(rows), prepare=False)
         else:
             transaction.driver.executemany(self._sqlite, rows)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from localservers.processes import LOOPBACK, free_port
 
-__all__ = ["CHECKOUT", "Service", "ServiceFailed"]
+__all__ = ["CHECKOUT", "Service", "ServiceFailed", "watch_over"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -32,8 +35,8 @@ class Service:
         """`settings` is its whole environment, but for PORT; what it prints goes to `folder`/`name`.log."""
         self.name = name
         self.port = free_port()
-        self.starts = 0
         self.log_path = folder / f"{name}.log"
+        self._pid_path = folder / f"{name}.pid"
         self._command = [sys.executable, "-m", "services.cli", *command]
         self._folder = folder
         kept = {variable: os.environ[variable] for variable in _KEPT if variable in os.environ}
@@ -65,7 +68,8 @@ class Service:
                 env=self.environment,
                 start_new_session=True,
             )
-        self.starts += 1
+        with suppress(psutil.Error):
+            self._pid_path.write_text(f"{self._process.pid} {psutil.Process(self._process.pid).create_time()}")
 
     def wait_ready(self, path: str = "/readyz", seconds: float = _READY_SECONDS) -> None:
         """Wait until `path` answers 200. Raises `ServiceFailed` when the process ends or time is up."""
@@ -142,3 +146,16 @@ class Service:
         if (code := self._process.poll()) is not None:
             raise ServiceFailed(f"{self.name} ended by itself with the exit code {code}.{self.tail()}")
         return self._process
+
+
+def watch_over(folder: Path) -> None:
+    """See to it that no service of this folder outlives this process, even when this process is killed."""
+    watchdog = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.watchdog", str(os.getpid()), str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=CHECKOUT,
+        start_new_session=True,
+    )
+    watchdog.returncode = 0  # it outlives this process, so nobody here waits for it

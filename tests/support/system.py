@@ -15,7 +15,7 @@ from services.eventlog.kafka import KafkaEventLog
 from services.eventlog.port import EventLog, TopicPartition
 from services.runtime.clock import SystemClock
 from tests.support.poster import deliver
-from tests.support.services import CHECKOUT, Service, ServiceFailed
+from tests.support.services import CHECKOUT, Service, ServiceFailed, watch_over
 from tests.support.settling import open_work, unread
 from tests.support.states import StoredState
 
@@ -110,6 +110,7 @@ class System:
 
     def start(self) -> None:
         """Make topics and tables (cluster shape), start every process, wait until each is ready."""
+        watch_over(self.folder)
         if not self.embedded:
             self.command("migrate")
         for service in self.services.values():

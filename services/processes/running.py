@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from schemas.language_yaml import InvalidDefinition
 from services.errors import code_of, sentence_of
 
 __all__ = ["FAILED", "OK", "REFUSED", "LoopLag", "run_process", "tell_error"]
@@ -53,11 +54,12 @@ class LoopLag:
 
 
 def tell_error(error: BaseException) -> None:
-    """One sentence and its code on standard error; a trace only at DEBUG."""
-    trace = error if log.isEnabledFor(logging.DEBUG) else None
-    if trace is not None:
-        log.debug("process.failed", exc_info=trace)
-    print(f"parcours: {sentence_of(error)} [{code_of(error)}]", file=sys.stderr, flush=True)
+    """One sentence and its code on standard error, a line for each problem of a definition; a trace only at DEBUG."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("process.failed", exc_info=error)
+    told = error.problems if isinstance(error, InvalidDefinition) else [sentence_of(error)]
+    for sentence in told:
+        print(f"parcours: {sentence} [{code_of(error)}]", file=sys.stderr, flush=True)
 
 
 def innermost(error: BaseException) -> BaseException:

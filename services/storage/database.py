@@ -219,7 +219,8 @@ class Database:
                 if self.dialect == "postgresql"
                 else "Check the data folder"
             )
-            cause = sentence_of(cause_of(error.__cause__ or error)).rstrip(".")
+            # The driver's further lines ask what ours answers.
+            cause = str(cause_of(error.__cause__ or error)).partition("\n")[0].rstrip(". ")
             raise StorageUnreachable(f"The database {self.place} cannot be reached: {cause}. {hint}.") from error
 
     def create(self, metadata: MetaData) -> list[str]:

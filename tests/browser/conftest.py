@@ -37,12 +37,16 @@ DEFINITIONS: Final = Path(__file__).parents[2] / "definitions"
 
 @dataclass
 class Shop:
-    """A running server with sixty customers: its address, its keys, and a maker of sign-in links."""
+    """A running server with sixty customers: its address, its keys, and a maker of sign-in links.
+
+    `newcomer` is the id of one of them who bought a few days ago.
+    """
 
     url: str
     write_key: str
     token: str
     watcher: Watcher
+    newcomer: str
 
 
 @dataclass
@@ -100,9 +104,11 @@ def shop() -> Iterator[Shop]:
         probe.close()
         write_key, token = credentials_of(server.settings)
         watcher = Watcher(url, token, clock)
-        post(url, write_key, in_order_of_posting(population(CUSTOMERS, SEED, clock.now())), "browser", lambda _: None)
+        people = population(CUSTOMERS, SEED, clock.now())
+        post(url, write_key, in_order_of_posting(people), "browser", lambda _: None)
         watcher.settle(clock.now() + server.settings.settle_history, 30, lambda _: None)
-        yield Shop(url, write_key, token, watcher)
+        newcomer = next(person.id for person in people if person.persona == "newcomer")
+        yield Shop(url, write_key, token, watcher, newcomer)
         watcher.close()
 
 

@@ -40,9 +40,8 @@ def walk(page: Page, shop: Shop) -> None:
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(dict(stages)["Adoption"])
 
-    identifier = rows.first.get_by_role("link").inner_text()
-    rows.first.get_by_role("link").click()
-    expect(page).to_have_url(f"{shop.url}/customers/{identifier}")
+    rows.get_by_role("link", name=shop.newcomer, exact=True).click()
+    expect(page).to_have_url(f"{shop.url}/customers/{shop.newcomer}")
     why = page.get_by_role("region", name=re.compile("Why Adoption"))
     expect(why).to_contain_text("First purchase or subscription: here since")
     expect(

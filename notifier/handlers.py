@@ -30,11 +30,12 @@ class NotifierProcessor:
     progress_topic: str | None = None
     progress_type: str | None = None
 
-    def __init__(self, composer: Composer, effects_within: int) -> None:
-        """`effects_within` (ms): how old a change may be to have any effect."""
+    def __init__(self, composer: Composer, effects_within: int, settle: int = 5 * SECOND) -> None:
+        """`effects_within`: how old a change may be to have any effect; `settle`: how far clocks stay behind (ms)."""
         self._composer = composer
         self._campaigns = tuple(composer.campaigns.values())
         self._effects_within = effects_within
+        self._settle = settle
         self._memories: dict[int, Memory] = {}
         self._poked: set[int] = set()
 
@@ -68,8 +69,8 @@ class NotifierProcessor:
         memory = self._memory(transaction, batch.partition)
         memory.positions.update(batch.positions)
         reading = read_records(batch.records, self._campaigns)
-        moment = Moment(max(batch.now, batch.clock), batch.clock, self._effects_within)
-        work = Work(self._composer, transaction, memory, batch.partition, moment)
+        memory.received = max(memory.received, min(reading.received, batch.now) - self._settle)
+        work = self._work(transaction, memory, batch)
         learned = work.learn(reading.identified)
         news = [step for step in reading.steps if isinstance(step, Entered)]
         if memory.deadline is not None:
@@ -86,8 +87,7 @@ class NotifierProcessor:
         self._poked.discard(wake.partition)
         parked = store.load_parked_due(transaction, wake.partition, wake.clock, wake.limit)
         memory.adopt(parked)
-        moment = Moment(max(wake.now, wake.clock), wake.clock, self._effects_within)
-        work = Work(self._composer, transaction, memory, wake.partition, moment)
+        work = self._work(transaction, memory, wake)
         work.decide([], [])
         ended = store.load_outcomes(transaction, wake.partition, wake.limit)
         work.outputs.extend(announce_end(outcome, wake.now) for outcome in ended)
@@ -96,6 +96,11 @@ class NotifierProcessor:
         memory.deadline = store.next_parked_deadline(transaction, wake.partition)
         memory.outstanding = store.has_outstanding(transaction, wake.partition)
         return BatchResult(outputs=work.outputs, more=wake.limit in (len(parked), len(ended)))
+
+    def _work(self, transaction: Transaction, memory: Memory, given: Batch | Wake) -> Work:
+        clock = max(given.clock, memory.received)
+        moment = Moment(max(given.now, clock), clock, self._effects_within)
+        return Work(self._composer, transaction, memory, given.partition, moment)
 
     def _memory(self, transaction: Transaction, partition: int) -> Memory:
         memory = self._memories.get(partition)

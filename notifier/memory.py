@@ -16,7 +16,8 @@ class Memory:
     """A copy of the undecided rows of a partition, changed beside the rows in the same transaction.
 
     `deadline`: until when (ms) the first parked news is valid. `outstanding`: an attempt's end is still to be
-    announced. `looked_at`: the partition's clock when ends were last looked for.
+    announced. `looked_at`: the partition's clock when ends were last looked for. `received`: when the latest event read
+    so far was received (ms), as a clock would show it: one that stands still at a start is not taken for the present.
     """
 
     def __init__(self, undecided: list[Pending], deadline: int | None, *, outstanding: bool) -> None:
@@ -24,6 +25,7 @@ class Memory:
         self.deadline = deadline
         self.outstanding = outstanding
         self.looked_at: int | None = None
+        self.received = 0
         self.positions: dict[str, int] = {}
         self._rows: dict[_Change, dict[str, Pending]] = {}
         self._unbound: dict[str, deque[Pending]] = {}
@@ -42,6 +44,7 @@ class Memory:
 
     def add(self, row: Pending) -> None:
         """Take new news in; the same news in a higher revision takes the place of the lower one."""
+        row.clock = max(row.clock, self.received)
         self._rows.setdefault(_change_of(row), {})[row.campaign] = row
         self._dirty[row.key] = row
         self._gone.discard(row.key)
@@ -94,7 +97,7 @@ class Memory:
         while waiting and waiting[0].offset < step.offset:
             row = waiting.popleft()
             row.needs = {topic: step.offsets[topic] for topic in _AWAITED if topic in step.offsets}
-            row.clock = step.clock
+            row.clock = max(row.clock, step.clock, self.received)
             if self._rows.get(_change_of(row), {}).get(row.campaign) is row:
                 self._dirty[row.key] = row
 

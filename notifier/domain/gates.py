@@ -10,7 +10,7 @@ __all__ = ["Moment", "Verdict", "judge"]
 
 
 class Moment(NamedTuple):
-    """When it is judged (ms): wall time, the partition's clock, and how old a change may be to have effects."""
+    """When it is judged (ms): wall time, how far reading has come, and how old a change may be to have effects."""
 
     now: int
     clock: int

@@ -43,7 +43,8 @@ class Pending(msgspec.Struct):
     """One change that sets one campaign off, before it is decided.
 
     `topic` and `offset` say where it was read. `needs` are the offsets that the reading of this partition must have
-    reached first, known once the progress that follows the change was read, with that progress's `clock`.
+    reached first, known once the progress that follows the change was read; `clock` is the
+    latest time that the reading is known to have reached by then (ms), whatever the partition's own clock says.
     `parked`: everything fits, but there is no address yet.
     """
 

@@ -71,11 +71,12 @@ class Progressed(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a batch says, in its order, and the records that cannot be read."""
+    """What a batch says, in its order, and the records that cannot be read. `received`: its latest event's, or 0."""
 
     identified: list[Identified]
     steps: list[Entered | Progressed]
     dead_letters: list[DeadLetter]
+    received: int
 
 
 def read_records(records: Iterable[StoredRecord], campaigns: Sequence[Campaign]) -> Reading:
@@ -84,21 +85,25 @@ def read_records(records: Iterable[StoredRecord], campaigns: Sequence[Campaign])
     A bad record among the events is passed over: the stage engine, which reads the same ones, keeps it with its reason,
     and once is enough.
     """
-    reading = Reading([], [], [])
+    learned: list[Identified] = []
+    steps: list[Entered | Progressed] = []
+    dead: list[DeadLetter] = []
+    received = 0
     for record in records:
         if record.topic in (EVENTS, ROUTED):
+            received = max(received, record.timestamp)
             identified = _read_event(record)
             if identified is not None:
-                reading.identified.append(identified)
+                learned.append(identified)
         elif record.topic in (STAGE_CHANGES, SEGMENT_CHANGES):
             try:
                 step = _read_step(record, campaigns)
             except (BadRecord, InvalidTime) as error:
-                reading.dead_letters.append(DeadLetter(record, "bad_record", str(error)))
+                dead.append(DeadLetter(record, "bad_record", str(error)))
             else:
                 if step is not None:
-                    reading.steps.append(step)
-    return reading
+                    steps.append(step)
+    return Reading(learned, steps, dead, received)
 
 
 def _read_event(record: StoredRecord) -> Identified | None:

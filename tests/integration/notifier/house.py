@@ -62,7 +62,10 @@ def change(
 
 
 class House:
-    """A notifier. `log` has everything read so far; `published` everything that it would publish."""
+    """A notifier. `published` is everything that it would publish.
+
+    The clock of its partition is that of the wall less five seconds, or `own_clock` if a test sets it.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class House:
     ) -> None:
         self.database = database
         self.clock = ManualClock(NOON + 10_000)
+        self.own_clock: int | None = None
         self.published: list[Output] = []
         self.reads = MessageReads(database)
         self.progress_of_reading = dict.fromkeys((EVENTS, ROUTED, CONTROL, STAGE_CHANGES, SEGMENT_CHANGES), 0)
@@ -148,7 +152,7 @@ class House:
         batch = Batch(
             partition=PARTITION,
             records=sorted(records, key=lambda record: order.index(record.topic)),
-            clock=self.clock.now() - 5_000,
+            clock=self._partition_clock(),
             now=self.clock.now(),
             positions={**self.progress_of_reading, **(upto or {})},
         )
@@ -157,10 +161,13 @@ class House:
         self.published += result.outputs
         return result
 
+    def _partition_clock(self) -> int:
+        return self.clock.now() - 5_000 if self.own_clock is None else self.own_clock
+
     def tick(self) -> BatchResult | None:
         """Wake the processor if something is due, until nothing is."""
         result: BatchResult | None = None
-        clock = self.clock.now() - 5_000
+        clock = self._partition_clock()
         for _ in range(20):
             due = self.processor.next_wake(PARTITION)
             if due is None or due > clock:

@@ -135,6 +135,29 @@ def test_the_engine_s_clock_counts_where_the_own_clock_lags(house: House) -> Non
     assert [each.decision.reason for each in house.messages()] == ["too_old"]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_does_not_run_yet_lets_no_history_through(house: House, restarted: bool) -> None:
+    house.own_clock = 0
+    house.read(house.identify(email=EMAIL, at=NOON - 9 * DAY), house.event("Order Completed", at=NOON - 9 * DAY))
+    house.read(house.changed(change(at=NOON - 9 * DAY, recorded_at=format_instant(NOON))))
+    if restarted:
+        house.restart()
+    house.read(house.progress(clock=0))
+    assert [each.decision.reason for each in house.messages()] == ["too_old"]
+
+
+def test_a_clock_that_does_not_run_yet_holds_nothing_up(house: House) -> None:
+    house.own_clock = 0
+    house.read(house.identify(email=EMAIL), house.changed(change()), house.progress(clock=0))
+    assert [each.decision.status for each in house.messages()] == ["sent"]
+
+
+def test_an_event_from_the_far_future_does_not_stop_messages(house: House) -> None:
+    future = replace(house.event("Order Completed"), timestamp=NOON + 50_000 * DAY)
+    house.read(future, house.identify(email=EMAIL), house.changed(change()), house.progress())
+    assert [each.decision.status for each in house.messages()] == ["sent"]
+
+
 def test_wider_effects_let_history_into_the_outbox(build: Build) -> None:
     house = build(effects_within=400 * DAY)
     news = change(at=NOON - 180 * DAY, recorded_at=format_instant(NOON))

@@ -11,7 +11,9 @@ from tracks.domain.rows import ActivityRow
 
 __all__ = ["Arrival", "Facts", "fact_arrival", "read_event"]
 
-_MAX_ID = 1_024
+# What the door lets through, with room to spare; an index entry of the activity must hold key and message id.
+_MAX_KEY = 1_024
+_MAX_ID = 256
 _MAX_TEXT = 4_096
 _MAX_INTEGER = 2**63
 _LATEST = parse_instant("2100-12-31T23:59:59.999Z")
@@ -37,6 +39,9 @@ def read_event(record: StoredRecord) -> Arrival:
     envelope = read_envelope(record)
     message_id, name, sequence = envelope.message_id, envelope.name, envelope.sequence
     flags = ",".join(envelope.flags)
+    key, body = record.key or b"", record.value or b""
+    if len(key) > _MAX_KEY or b"\0" in key:
+        raise BadRecord("The record's key is too long, or holds the character U+0000.")
     if not message_id or not name:
         raise BadRecord("The header ce_id or ce_type is empty.")
     if len(message_id) > _MAX_ID or len(name) > _MAX_TEXT or len(envelope.source) > _MAX_TEXT:
@@ -47,7 +52,6 @@ def read_event(record: StoredRecord) -> Arrival:
         raise BadRecord("The header ce_sequence is not a 64-bit integer.")
     if not 0 <= envelope.received_at <= _LATEST:
         raise BadRecord("The record's timestamp lies outside the years 1970 to 2100.")
-    body = record.value or b""
     return _arrival(
         record,
         ActivityRow(

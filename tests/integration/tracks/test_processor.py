@@ -172,7 +172,9 @@ def test_a_poison_record_is_set_aside_and_the_partition_goes_on(driver: Driver) 
         record_of(Arrived(ADA, "nul\0", "Signed In", at(0)), 11),
         record_of(Arrived(ADA, "", "Signed In", at(0)), 12),
         record_of(Arrived(ADA, "m2", "Signed In", at(0), sequence=2**63), 13),
-        record_of(Arrived(ADA, "x" * 2_000, "Signed In", at(0)), 14),
+        record_of(Arrived(ADA, "x" * 257, "Signed In", at(0)), 14),
+        record_of(Arrived("user:nul\0", "m3", "Signed In", at(0)), 17),
+        record_of(Arrived("user:" + "x" * 1_100, "m3", "Signed In", at(0)), 18),
     ]
     driver.post([*poison[:7], record_of(good, 15), *poison[7:], record_of(event("m9", "Signed In", 1), 16)])
     assert {each.record.offset for each in driver.dead} == {each.offset for each in poison}

@@ -1,1 +1,0 @@
-"""The segmenter's pure parts."""

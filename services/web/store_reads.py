@@ -30,7 +30,7 @@ from tracks.reads import Place as StoredPlace
 
 __all__ = ["StoreReads"]
 
-_MOST_EVENTS: Final = 500
+_MOST_EVENTS: Final = 200
 _LOOKED_THROUGH: Final = 2_000
 
 

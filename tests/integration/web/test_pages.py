@@ -252,7 +252,7 @@ async def test_a_session_that_may_not_read_sees_nothing(visitor: httpx.AsyncClie
     ],
 )  # fmt: skip
 async def test_what_does_not_exist_is_not_found(browser: httpx.AsyncClient, path: str) -> None:
-    answer = await browser.get(path)
+    answer = await browser.get(f"{ORIGIN}{path}")
     assert answer.status_code == 404
 
 

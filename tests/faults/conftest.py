@@ -1,9 +1,5 @@
-"""What the fault tests share: their options, an undisturbed run to compare with, and a report at the end of the run.
+"""What the fault tests share: an undisturbed run to compare with, and a report at the end of the run."""
 
-Options come from the environment: PARCOURS_TEST_KILLS (processes killed per shape) and PARCOURS_TEST_SEED.
-"""
-
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +8,7 @@ import pytest
 
 from schemas.times import HOUR
 from services.runtime.clock import SystemClock
+from tests.faults.options import OPTIONS
 from tests.support.mail_sink import MailSink
 from tests.support.population import Population, populate
 from tests.support.poster import batched
@@ -21,14 +18,6 @@ from tests.support.system import System, Tuning
 
 CUSTOMERS = 450
 REPORT = pytest.StashKey[list[str]]()
-
-
-@dataclass(frozen=True)
-class Options:
-    """How often, and which luck."""
-
-    kills: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -42,12 +31,6 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="session")
-def options() -> Options:
-    """The options of this run."""
-    return Options(int(os.environ.get("PARCOURS_TEST_KILLS", "12")), int(os.environ.get("PARCOURS_TEST_SEED", "7")))
-
-
-@pytest.fixture(scope="session")
 def definitions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped definitions, and an example that follows accounts."""
     folder = tmp_path_factory.mktemp("definitions") / "definitions"
@@ -57,10 +40,10 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(options: Options, definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """One run on the embedded shape in which nothing is broken."""
     now = SystemClock().now() - HOUR
-    population = populate(options.seed, CUSTOMERS, now)
+    population = populate(OPTIONS.seed, CUSTOMERS, now)
     with MailSink(answer_seconds=0.0) as mail:
         tuning = Tuning(definitions=definitions, settings={"PARCOURS_SMTP_URL": mail.url})
         with System(tmp_path_factory.mktemp("undisturbed"), tuning) as system:

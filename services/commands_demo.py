@@ -41,6 +41,13 @@ class _Target(NamedTuple):
     server: "OwnServer | None"
 
 
+class _Played(NamedTuple):
+    """How many events were posted, and whose events came after everybody else's."""
+
+    events: int
+    offline: tuple[str, ...]
+
+
 def add_demo_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `demo` to the command line; its function gets (arguments, settings) and returns the exit code."""
     parser = subparsers.add_parser(
@@ -77,9 +84,11 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
                 if arguments.url
                 else _start(arguments, settings, clock, stack)
             )
-            number = _play(arguments, target, clock, console, version)
+            played = _play(arguments, target, clock, console, version)
             _show(target.watcher.result(), console)
-            console.print(f"\n[bold]Done in {clock.monotonic() - started:.1f} s[/]: {number:,} events.")
+            if played.offline:
+                console.print(f"Offline for a while, so what they did came last: {', '.join(played.offline)}")
+            console.print(f"\n[bold]Done in {clock.monotonic() - started:.1f} s[/]: {played.events:,} events.")
             console.print(f"Open {target.watcher.sign_in_link()} (signs one browser in, within ten minutes).")
             if target.server is not None:
                 data = f"its data stays in {target.server.folder}" if arguments.keep else "its data goes with it"
@@ -133,8 +142,8 @@ def credentials_of(settings: Settings) -> tuple[str, str]:
     return write_key, token
 
 
-def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", console: "Console", version: str) -> int:
-    """Post the population and wait until the server has made everything of it; the number of events."""
+def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", console: "Console", version: str) -> _Played:
+    """Post the population and wait until the server has made everything of it."""
     from services.demo.population import population
     from services.demo.poster import SDK, in_order_of_posting, post
 
@@ -154,7 +163,8 @@ def _play(arguments: argparse.Namespace, target: _Target, clock: "Clock", consol
     with _progress(console, "Folding", None) as progressed:
         patience = _SETTLE_PATIENCE if target.server else _JOINED_PATIENCE
         target.watcher.settle(_silence_counts(target, clock), patience, progressed)
-    return len(acts)
+    late = {person.id: None for person, act in acts if act.late}
+    return _Played(len(acts), tuple(late))
 
 
 def _silence_counts(target: _Target, clock: "Clock") -> int:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from services.errors import code_of
+from services.errors import code_of, sentence_of
 from services.eventlog.port import (
     Fenced,
     HistoryLost,
@@ -101,7 +101,7 @@ class Relay:
                 return
             except (Fenced, LogUnavailable, StorageUnavailable) as error:
                 fields = {"processor": self._processor.name, "partition": self._partition, "code": code_of(error)}
-                log.warning("relay.restarted", extra=fields)
+                log.warning("relay.restarted", extra={**fields, "reason": sentence_of(error)})
             finally:
                 with suppress(StorageUnavailable):
                     await self._end_marking()

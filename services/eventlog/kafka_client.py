@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -115,6 +115,9 @@ async def stop_within(client: Stoppable, seconds: float = _STOP_SECONDS) -> None
         log.warning("eventlog.client_dropped", extra={"reason": type(error).__name__})
         await _drop(client)
     finally:
+        # A connection that was being made while the client stopped is left open by it.
+        for connection in tuple(_connections(client)._conns.values()):
+            connection.close()
         if isinstance(client, AIOKafkaProducer):
             hush(client)
 
@@ -131,14 +134,17 @@ def hush(producer: AIOKafkaProducer) -> None:
             future.exception()
 
 
+def _connections(client: Stoppable) -> Any:
+    """The part of a producer or consumer that holds its connections; the client offers no way to it."""
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client  # type: ignore[attr-defined]
+
+
 async def _drop(client: Stoppable) -> None:
-    # The client has no other way to end its tasks without the broker's answer than these members.
-    tasks: list[Callable[[], Awaitable[None]]] = []
+    """End a client's tasks without the broker's answer."""
+    closing = [_connections(client).close]
     if isinstance(client, AIOKafkaProducer):
-        tasks = [client.client.close, client._sender.close]
-    elif (connections := getattr(client, "_client", None)) is not None:
-        tasks = [connections.close]
-    for close in tasks:
+        closing.append(client._sender.close)
+    for close in closing:
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await close()

@@ -61,6 +61,7 @@ class KafkaPublisher:
         self._last = 0
         self._renewing: asyncio.Task[None] | None = None
         self._published = False
+        self._clearing: set[asyncio.Task[None]] = set()
         self.closed = False
 
     async def open(self, state: PublisherState) -> int:
@@ -110,6 +111,8 @@ class KafkaPublisher:
             await asyncio.wait({self._renewing})
         async with self._lock:
             await self._throw_away()
+        if self._clearing:
+            await asyncio.wait(set(self._clearing))
 
     async def _fence(self) -> AIOKafkaProducer:
         """A producer that is certain to have its id, so that every earlier one of this name is fenced."""
@@ -145,14 +148,13 @@ class KafkaPublisher:
                 await producer.send_offsets_to_transaction(offsets, self._cluster.named(self._group))
                 await producer.commit_transaction()
         except LogError:
-            await self._abandon(producer)
+            self._abandon(producer)
             raise
         except Exception as error:
-            await self._abandon(producer)
+            self._abandon(producer)
             raise error_of(error, self._cluster) from error
         except BaseException:
-            self._producer = None  # cancelled: the outcome is unknown
-            await stop_within(producer)
+            self._abandon(producer)  # cancelled: the outcome is unknown
             raise
         self._last = last
 
@@ -174,9 +176,15 @@ class KafkaPublisher:
             await send(place)
         await asyncio.gather(*answers)
 
-    async def _abandon(self, producer: AIOKafkaProducer) -> None:
-        """Abort if that is still possible, so that readers need not wait for the timeout; never use it again."""
+    def _abandon(self, producer: AIOKafkaProducer) -> None:
+        """Never use this producer again; whoever publishes hears of the failure before it is cleared away."""
         self._producer = None
+        task = asyncio.create_task(self._clear_away(producer), name=f"clear away {self._group}")
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
+
+    async def _clear_away(self, producer: AIOKafkaProducer) -> None:
+        """Abort if that is still possible, so that readers need not wait for the timeout, then stop."""
         try:
             async with asyncio.timeout(_ABORT_SECONDS):
                 await producer.abort_transaction()

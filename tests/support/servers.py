@@ -132,7 +132,7 @@ def fresh_database(postgres_server: PostgresAddress) -> Iterator[Callable[[], st
 @pytest.fixture(scope="module")
 def own_kafka_server() -> Iterator[KafkaServer]:
     """An Apache Kafka that belongs to this module, to kill, pause and start again. The test sees to it that it runs."""
-    with _own(KafkaServer()) as server:
+    with _own(KafkaServer(for_tests=True)) as server:
         yield server
 
 
@@ -156,7 +156,7 @@ def _own(server: _S) -> Iterator[_S]:
 
 
 def _server(kind: str, folder: Path | None = None) -> _AnyServer:
-    return KafkaServer(folder) if kind == "kafka" else PostgresServer(folder, synced=False)
+    return KafkaServer(folder, for_tests=True) if kind == "kafka" else PostgresServer(folder, synced=False)
 
 
 def _started(kind: str) -> Path | str:

@@ -44,7 +44,7 @@ class Admission:
                 self.rejected[reason.code] += 1
                 continue
             if not verdict.message_id:
-                verdict.message_id = content_id(raw, request, self._repeats[raw])
+                verdict.message_id = content_id(event, raw, request, self._repeats[raw])
                 self._repeats[raw] += 1
             records.append(event_record(verdict, raw, request))
             if verdict.account is not None:

@@ -13,8 +13,11 @@ from ingest.domain.timing import Occurred, occurred, sent_at_of
 from ingest.errors import Unacceptable
 from ingest.ports import Source
 from schemas.ids import InvalidId, account_subject, anonymous_subject, user_subject
+from schemas.times import MINUTE
 
 __all__ = ["CALLS", "Accepted", "Request", "content_id", "judge"]
+
+_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 
 CALLS: Final[Mapping[str, str | None]] = {
     "track": None,
@@ -271,14 +274,17 @@ def _message_id(value: Any) -> str:
     raise Unacceptable("invalid_message_id")
 
 
-def content_id(raw: bytes, request: Request, repeat: int) -> str:
+def content_id(event: Mapping[str, Any], raw: bytes, request: Request, repeat: int) -> str:
     """The id of an event whose sender gave none: the same for a retry of the same bytes, whenever that arrives.
 
-    The envelope's `sentAt` is part of it, the time of arrival is not. `repeat` counts earlier events of the same
-    request with the same bytes.
+    The envelope's `sentAt` is part of it. The time of arrival is part of it, to the minute, only where the sender
+    states no time at all: such an event happens when it arrives, and the same again tomorrow is another one. `repeat`
+    counts earlier events of the same request with the same bytes.
     """
     content = blake2b(digest_size=16, person=b"parcours-event")
-    for part in (request.source.workspace, request.call, request.sent_at, repeat):
+    timeless = request.sent_at is None and all(event.get(name) is None for name in _TIMES)
+    minute = request.received_at // MINUTE if timeless else None
+    for part in (request.source.workspace, request.call, request.sent_at, minute, repeat):
         content.update(f"{part}\x1f".encode())
     content.update(raw)
     return f"auto-{content.hexdigest()}"

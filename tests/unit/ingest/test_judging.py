@@ -118,17 +118,25 @@ def test_a_message_id_is_kept_as_it_is() -> None:
     assert accepted({**TRACK, "messageId": 17}).message_id == "17"
 
 
-def test_an_event_without_an_id_gets_the_same_one_whenever_it_comes() -> None:
+def test_a_timed_event_without_an_id_gets_the_same_one_whenever_it_comes() -> None:
+    timed = {"timestamp": "2026-11-03T10:00:00Z"}
     later = REQUEST._replace(received_at=REQUEST.received_at + 86_400_000)
-    assert content_id(b"{}", REQUEST, 0) == content_id(b"{}", later, 0)
+    assert content_id(timed, b"{}", REQUEST, 0) == content_id(timed, b"{}", later, 0)
     others = {
-        content_id(b"{}", REQUEST, 0),
-        content_id(b"{}", REQUEST, 1),
-        content_id(b"{ }", REQUEST, 0),
-        content_id(b"{}", REQUEST._replace(call="page"), 0),
-        content_id(b"{}", REQUEST._replace(source=REQUEST.source._replace(workspace="other")), 0),
+        content_id(timed, b"{}", REQUEST, 0),
+        content_id(timed, b"{}", REQUEST, 1),
+        content_id(timed, b"{ }", REQUEST, 0),
+        content_id(timed, b"{}", REQUEST._replace(call="page"), 0),
+        content_id(timed, b"{}", REQUEST._replace(source=REQUEST.source._replace(workspace="other")), 0),
     }
     assert len(others) == 5
+
+
+def test_an_event_without_id_and_time_is_another_one_a_minute_later_but_not_on_a_retry() -> None:
+    minute = REQUEST._replace(received_at=REQUEST.received_at // 60_000 * 60_000, sent_at=None)
+    retry, tomorrow = (minute._replace(received_at=minute.received_at + wait) for wait in (59_999, 86_400_000))
+    assert content_id({}, b"{}", minute, 0) == content_id({}, b"{}", retry, 0)
+    assert content_id({}, b"{}", minute, 0) != content_id({}, b"{}", tomorrow, 0)
 
 
 @pytest.mark.parametrize("value", [[], "x", 1, True, 1.5])

@@ -100,7 +100,6 @@ def assemble(parts: WebParts) -> ASGIApp:
     app.include_router(pages_router(pages, PageBuilder(parts.page_reads, parts.clock, parts.first_line), auth))
     app.mount("/static", StaticFiles(directory=STATIC))
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
-    served: ASGIApp = RawPaths(app)
-    if parts.door is not None:
-        served = parts.door(served)
-    return SecurityHeaders(served)
+    # The door's answers are for programs: they need no page headers, and its hot path shall not pay for them.
+    served: ASGIApp = SecurityHeaders(RawPaths(app))
+    return served if parts.door is None else parts.door(served)

@@ -78,14 +78,14 @@ def _notifier(system: System) -> None:
     campaigns, templates = load_definitions(settings.definitions_dir)
     smtp = settings.smtp_url is not None
     composer = Composer(campaigns, templates, settings.mail_from, smtp=smtp)
-    processor = NotifierProcessor(composer, settings.effects_within)
+    processor = NotifierProcessor(composer, settings.effects_within, settings.settle)
     _add(system, processor)
+    # Without SMTP the sender still runs: it ends what an earlier start with SMTP left ready.
+    channels = []
     if settings.smtp_url is not None:
-        channel = EmailChannel(parse_smtp_url(settings.smtp_url), settings.mail_from)
-        owner = container.ids.uuid7()
-        system.add(
-            senders=[Sender(container.databases["notifier"], [channel], container.clock.now, owner, processor.poke)]
-        )
+        channels.append(EmailChannel(parse_smtp_url(settings.smtp_url), settings.mail_from))
+    database, owner = container.databases["notifier"], container.ids.uuid7()
+    system.add(senders=[Sender(database, channels, container.clock.now, owner, processor.poke)])
 
 
 def _operations(system: System) -> ASGIApp:

@@ -115,7 +115,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
                 self._changed.clear()
                 async with self._lock:
                     self._raise_if_over()
-                    looking = self._open and self._owned > self._paused
+                    looking = self._open and bool(self._owned - self._paused)
                     found = await self._look(max_records, 0 if last_look else min(timeout_ms, _SLICE_MS))
                 if found or last_look:
                     return found
@@ -281,7 +281,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
                 (position := self._cluster.position(partition)): [stored(record, position) for record in records]
                 for partition, records in found.items()
             }
-        if self._silent and self._owned > self._paused:
+        if self._silent and self._owned - self._paused:
             raise LogUnavailable(
                 f"Apache Kafka at {self._cluster.bootstrap_servers} has not answered for {_SILENCE_SECONDS:g} s."
             )
@@ -342,13 +342,16 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
 
 
 def stored(record: ConsumerRecord, position: TopicPartition) -> StoredRecord:
-    """A record of the client as a record of the port."""
+    """A record of the client as a record of the port; a header without a value, which others may send, is empty."""
+    headers = record.headers
+    if any(value is None for _, value in headers):
+        headers = tuple((name, value or b"") for name, value in headers)
     return StoredRecord(
         position.topic,
         position.partition,
         record.offset,
         record.key,
         record.value,
-        record.headers,
+        headers,
         record.timestamp,
     )

@@ -30,7 +30,7 @@ def check_lines(topic: str, found: Mapping[str, str], wanted: Mapping[str, str])
         if found.get(line) != value:
             raise TopicMismatch(
                 f"{topic}: {line} is {found.get(line, 'not set')}, should be {value}."
-                " Change that line of the topic, or use another log."
+                " Change that line of the topic or the setting that it comes from, or use another log."
             )
 
 

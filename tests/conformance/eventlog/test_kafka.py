@@ -279,6 +279,16 @@ def test_the_last_sequence_is_the_greatest_of_three_unless_they_cannot_all_be_ri
             last_published("engine/1", state, offset, tail)
 
 
+async def test_a_header_without_a_value_from_another_program_reads_as_empty(kafka_store: Store) -> None:
+    log = await kafka_store.open()
+    async with AIOKafkaProducer(bootstrap_servers=kafka_store.address) as producer:
+        headers = [("empty", None), ("ce_id", b"m-1")]
+        await producer.send_and_wait(kafka_store.prefix + EVENTS, b"{}", partition=2, headers=headers)
+    (found,) = (await take(await Engine().join(log), 1))[TopicPartition(EVENTS, 2)]
+    assert found.headers == (("empty", b""), ("ce_id", b"m-1"))
+    assert found.key is None
+
+
 async def test_unequal_partitions_of_the_topics_end_the_reader(kafka_store: Store) -> None:
     log = await kafka_store.open()
     reader = await Engine([EVENTS, ROUTED]).join(log, "mixed")

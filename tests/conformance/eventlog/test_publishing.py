@@ -180,6 +180,7 @@ async def test_a_reader_behind_a_publisher_catches_up_to_the_very_end(log: Event
         async with asyncio.timeout(20):
             while reader.caught_up_at(place) is None or reader.end_offset(place) != (await log.bounds(place))[1]:
                 assert await reader.poll(10, 300) == {}
+        assert reader.read_to(place) == reader.end_offset(place)
 
 
 async def test_publishing_works_beside_appends_to_the_same_partition(log: EventLog) -> None:

@@ -147,7 +147,7 @@ async def test_a_partition_counts_as_caught_up_only_when_nothing_more_is_there(s
         while reader.caught_up_at(PLACE) is None:
             assert await reader.poll(10, 300) == {}
     assert reader.caught_up_at(PLACE) == before
-    assert reader.end_offset(PLACE) == 30
+    assert reader.end_offset(PLACE) == reader.read_to(PLACE) == 30
 
 
 async def test_the_time_of_being_caught_up_follows_the_clock_and_never_runs_ahead_of_a_look(

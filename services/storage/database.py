@@ -38,6 +38,10 @@ _CONNECT_SECONDS: Final = 5
 _READERS: Final = 8
 _MIGRATION_LOCK: Final = 0x70617263
 _PAGE_BYTES: Final = 4096
+_CACHE_KIBIBYTES: Final = 16_384
+_JOURNAL_BYTES: Final = 64 * 1_048_576
+# A batch changes pages all over the file; a checkpoint after every few of them would write most pages again and again.
+_CHECKPOINT_PAGES: Final = 4_000
 
 _versions = MetaData()
 _schema_version = Table("schema_version", _versions, Column("version", Integer, nullable=False))
@@ -72,7 +76,10 @@ def _sqlite_engine(path: Path, *, read_only: bool, max_bytes: int | None) -> Eng
         driver.execute("PRAGMA synchronous=FULL")
         driver.execute("PRAGMA foreign_keys=OFF")
         driver.execute("PRAGMA temp_store=MEMORY")
-        driver.execute("PRAGMA journal_size_limit=67108864")
+        driver.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES}")
+        driver.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        if not read_only:
+            driver.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
         if max_bytes is not None:
             driver.execute(f"PRAGMA max_page_count={max(1, max_bytes // _PAGE_BYTES)}")
         if read_only:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 __all__ = ["DAY", "HOUR", "MINUTE", "SECOND", "InvalidTime", "format_instant", "parse_duration", "parse_instant"]
 
@@ -46,6 +47,7 @@ def parse_instant(text: str) -> int:
     return instant
 
 
+@lru_cache(maxsize=4_096)
 def format_instant(instant: int) -> str:
     """RFC 3339 text of an instant: milliseconds and ``Z``, for example 2026-11-03T10:00:00.000Z."""
     return (_EPOCH + timedelta(milliseconds=instant)).isoformat(timespec="milliseconds")[:-6] + "Z"

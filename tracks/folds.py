@@ -20,12 +20,28 @@ _PATIENCE = 8
 """After so many events of one subject that cannot be folded, the rest of its batch is set aside unseen."""
 
 
+class _Folded:
+    """The subjects that changed, and their rows: taken at once, while a state is still in the processor's cache."""
+
+    __slots__ = ("rows", "subjects")
+
+    def __init__(self) -> None:
+        self.subjects: list[Subject] = []
+        self.rows: list[SubjectRow] = []
+
+    def add(self, subject: Subject) -> None:
+        subject.lower_wake()
+        self.subjects.append(subject)
+        self.rows.append(row_of_subject(subject))
+
+
 def fold_groups(work: Work, groups: Sequence[Group]) -> list[Subject]:
     """Fold new, stored events and write everything that follows; the subjects that changed.
 
     An event that its subject's definitions cannot take (`StateOverflow`) becomes a dead letter and is not kept.
     """
-    ready: list[Group] = []
+    folded = _Folded()
+    waiting: list[Group] = []
     troubled: list[Group] = []
     for group in groups:
         group.note_arrivals(work.engine.settle, work.engine.settle_history)
@@ -34,85 +50,83 @@ def fold_groups(work: Work, groups: Sequence[Group]) -> list[Subject]:
         except BehaviorError:
             troubled.append(group)
         else:
-            ready.append(group)
-    done, failed = _conclude(work, ready)
-    subjects = [group.subject for group in done]
-    for group in (*troubled, *failed):
+            _finish(work, group, folded, waiting)
+    troubled += _conclude(work, waiting, folded)
+    for group in troubled:
         subject = _fold_carefully(work, group)
         if subject is not None:
-            subjects.append(subject)
-    _save(work, subjects)
-    return subjects
+            folded.add(subject)
+    work.store.save_subjects(work.transaction, folded.rows)
+    return folded.subjects
 
 
 def run_due(work: Work, rows: Sequence[SubjectRow], clock: int) -> list[Subject]:
     """Run the due instants up to `clock` (ms) of subjects whose `wake_at` has come; the subjects that changed."""
-    awake: dict[SubjectKey, Group] = {}
+    folded = _Folded()
+    waiting: list[Group] = []
+    stuck: list[SubjectKey] = []
     moved: dict[SubjectKey, int | None] = {}
     for row in rows:
-        key = (row.workspace, row.subject)
-        subject = work.cache.find(work.partition, record_key(*key)) or subject_of_row(
-            row, work.engine.definitions_of(row.subject)
-        )
+        group = Group(_held(work, row), [])
+        subject = group.subject
         due = subject.due_at
         if None not in subject.states and (due is None or due > clock):
-            subject.wake_at = moved[key] = due
+            subject.wake_at = moved[group.key] = due
             continue
-        awake[key] = Group(subject, [])
-    done, _ = _conclude(work, [group for group in awake.values() if _silent(group, clock)])
-    completed = {group.key for group in done}
-    for row in rows:
-        key = (row.workspace, row.subject)
-        if key in awake and key not in completed:
-            # Its states were left half-way: take the stored ones, and let only a further event wake it.
-            subject = awake[key].subject
-            subject.states = subject_of_row(row, subject.definitions).states
-            subject.wake_at = moved[key] = None
-    if len(completed) < len(awake):
-        work.store.add_count(work.transaction, STUCK_SUBJECTS, work.partition, len(awake) - len(completed))
-    work.store.move_wakes(work.transaction, moved)
-    subjects = [group.subject for group in done]
-    for subject in subjects:
         subject.wake_at = None
         subject.counted_to = max(subject.counted_to, clock)
-    _save(work, subjects)
-    return subjects
-
-
-def _silent(group: Group, clock: int) -> bool:
-    try:
-        group.fold_silence(clock)
-    except BehaviorError:
-        return False
-    return True
-
-
-def _save(work: Work, subjects: Sequence[Subject]) -> None:
-    for subject in subjects:
-        subject.lower_wake()
-    work.store.save_subjects(work.transaction, [row_of_subject(subject) for subject in subjects])
-
-
-def _conclude(work: Work, groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
-    """Refold where needed and write the transitions; the groups that are done, and those that cannot be folded."""
-    histories = [group.key for group in groups if group.needs_history]
-    journeys = [group.key for group in groups if group.needs_rows]
-    history = work.store.load_history(work.transaction, histories) if histories else {}
-    stored = work.store.load_transitions(work.transaction, journeys) if journeys else {}
-    done: list[Group] = []
-    failed: list[Group] = []
-    for group in groups:
-        key = group.key
         try:
-            if key in history:
-                group.fold_history(history[key])
+            group.fold_silence(clock)
+        except BehaviorError:
+            stuck.append(group.key)
+        else:
+            _finish(work, group, folded, waiting)
+    stuck += [group.key for group in _conclude(work, waiting, folded)]
+    work.store.move_wakes(work.transaction, moved)
+    work.store.save_subjects(work.transaction, folded.rows)
+    return folded.subjects + _let_lie(work, rows, frozenset(stuck))
+
+
+def _held(work: Work, row: SubjectRow) -> Subject:
+    key = record_key(row.workspace, row.subject)
+    return work.cache.find(work.partition, key) or subject_of_row(row, work.engine.definitions_of(row.subject))
+
+
+def _let_lie(work: Work, rows: Sequence[SubjectRow], stuck: frozenset[SubjectKey]) -> list[Subject]:
+    """Subjects whose due instants cannot be run, as they are stored: only a further event wakes them."""
+    if not stuck:
+        return []
+    work.store.add_count(work.transaction, STUCK_SUBJECTS, work.partition, len(stuck))
+    work.store.move_wakes(work.transaction, dict.fromkeys(stuck))
+    stored = [row._replace(wake_at=None) for row in rows if (row.workspace, row.subject) in stuck]
+    return [subject_of_row(row, work.engine.definitions_of(row.subject)) for row in stored]
+
+
+def _finish(work: Work, group: Group, folded: _Folded, waiting: list[Group]) -> None:
+    if group.needs_rows:
+        waiting.append(group)
+    else:
+        group.record(work.results, (), work.now)
+        folded.add(group.subject)
+
+
+def _conclude(work: Work, waiting: Sequence[Group], folded: _Folded) -> list[Group]:
+    """Refold the groups that need it, and write all transitions; the groups that cannot be folded."""
+    histories = [group.key for group in waiting if group.needs_history]
+    history = work.store.load_history(work.transaction, histories)
+    stored = work.store.load_transitions(work.transaction, [group.key for group in waiting])
+    failed: list[Group] = []
+    for group in waiting:
+        try:
+            if group.key in history:
+                group.fold_history(history[group.key])
         except BehaviorError:
             failed.append(group)
         else:
-            group.record(work.results, stored.get(key, ()), work.now)
-            done.append(group)
+            group.record(work.results, stored[group.key], work.now)
+            folded.add(group.subject)
     work.results.write(work.transaction, work.store, work.now)
-    return done, failed
+    return failed
 
 
 def _fold_carefully(work: Work, group: Group) -> Subject | None:

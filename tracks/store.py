@@ -40,7 +40,7 @@ class TrackStore:
         self._move_wakes = UpdateMany(tables.subjects, keyed, ("wake_at",))
         self._append = InsertMany(tables.transitions)
         self._transitions = SelectMany(tables.transitions, TransitionRow._fields, keyed)
-        self._supersede = UpdateMany(tables.transitions, ("id", "revision"), ("superseded_at",))
+        self._supersede = UpdateMany(tables.transitions, (*keyed, "id", "revision"), ("superseded_at",))
         present = ("stage", "since", "visit", "reason")
         staged = ", ".join(f"{name} = excluded.{name}" for name in present)
         self._save_stages = InsertMany(tables.stages, f"(workspace, subject, lifecycle, track) DO UPDATE SET {staged}")
@@ -130,7 +130,7 @@ class TrackStore:
 
     def supersede(self, transaction: Transaction, rows: Sequence[TransitionRow], at: int) -> None:
         """Mark transitions as taken back at `at` (ms)."""
-        self._supersede.run(transaction, [(row.id, row.revision, at) for row in rows])
+        self._supersede.run(transaction, [(row.workspace, row.subject, row.id, row.revision, at) for row in rows])
 
     def save_stages(self, transaction: Transaction, rows: Sequence[StageRow]) -> None:
         """Insert or replace present stages; no two rows of one (subject, lifecycle, track)."""

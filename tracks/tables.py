@@ -1,6 +1,17 @@
 """The tables of an engine; their columns are the fields of the rows in `tracks.domain.rows`."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 
 __all__ = ["TrackTables"]
 
@@ -81,8 +92,8 @@ class TrackTables:
         table = Table(
             f"{self.prefix}transitions",
             self.metadata,
-            _text("id", primary_key=True),
-            Column("revision", Integer, primary_key=True, autoincrement=False),
+            _text("id"),
+            Column("revision", Integer, nullable=False),
             _text("workspace"),
             _text("subject"),
             Column("partition", Integer, nullable=False),
@@ -103,8 +114,9 @@ class TrackTables:
             _text("because"),
             _text("actions"),
             _text("effect_id"),
+            # An id is a hash over workspace and subject too, so this is (id, revision) and finds a subject's as well.
+            PrimaryKeyConstraint("workspace", "subject", "id", "revision"),
         )
-        Index(f"{self.prefix}transitions_subject", table.c.workspace, table.c.subject)
         Index(f"{self.prefix}transitions_recorded", table.c.recorded_at)
         return table
 
@@ -120,6 +132,7 @@ class TrackTables:
             _instant("since"),
             Column("visit", Integer, nullable=False),
             _text("reason", nullable=True),
+            sqlite_with_rowid=False,
         )
         Index(
             f"{self.prefix}stages_members",

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from typing import Any
 
 from services.errors import code_of
 from services.eventlog.port import LogClosed, LogError, LogUnavailable, Reader, TopicPartition
@@ -162,9 +163,7 @@ class Worker:
         log.info("worker.revoked", extra={"processor": self._processor.name, "partitions": sorted(partitions)})
 
     async def _begin(self, partition: int) -> Ownership:
-        runtime, processor, group = self._runtime, self._processor, self._group
-        if group is None:
-            raise LogClosed("The worker has left its group.")
+        runtime, processor = self._runtime, self._processor
         transactor = PartitionTransactor(processor, runtime.database, partition, runtime.options.settle)
         owned = await self._take(transactor)
         lane = Lane(runtime, processor, partition, transactor, owned)
@@ -172,11 +171,21 @@ class Worker:
         self._tenures[partition] = _Tenure(
             lane,
             transactor,
-            group.create_task(lane.run(), name=f"lane {name}"),
-            group.create_task(lane.relay.run(), name=f"relay {name}"),
+            self._spawn(lane.run(), f"lane {name}"),
+            self._spawn(lane.relay.run(), f"relay {name}"),
         )
         self._paused -= {partition}
         return owned
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task that ends the worker when it fails. Raises `LogClosed` when the worker is ending already."""
+        try:
+            if self._group is not None:
+                return self._group.create_task(work, name=name)
+        except RuntimeError:  # the group is shutting down
+            pass
+        work.close()
+        raise LogClosed("This worker is ending.")
 
     async def _take(self, transactor: PartitionTransactor) -> Ownership:
         options, monotonic = self._runtime.options, self._runtime.clock.monotonic

@@ -81,9 +81,11 @@ class Client:
         """Wait until every worker has read, stored and published everything."""
         await until(
             lambda: all(
-                (*part.lag.values(), part.waiting, part.outbox) == (0,) * (len(part.lag) + 2)
+                len(worker.partitions) == self.system.settings.partitions
+                and all(
+                    set(part.lag.values()) == {0} and part.waiting == part.outbox == 0 for part in worker.partitions
+                )
                 for worker in self.system.health()
-                for part in worker.partitions
             )
         )
 
@@ -146,6 +148,7 @@ async def test_an_event_changes_the_stage_silence_changes_it_again_and_a_restart
 @pytest.mark.timeout(60)
 async def test_readiness_and_metrics_tell_of_every_worker(shape: Shape) -> None:
     async with shape.running() as client:
+        await client.until_read()
         await until(lambda: not any(worker.problems for worker in client.system.health()))
         answer = await client.http.get("/readyz")
         assert answer.status_code == 200

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
 JOIN_SECONDS = 45.0
-_REBALANCE_MS = 30_000
+_REBALANCE_MS = 15_000
+_REQUEST_MS = 20_000  # joining waits for every other member, so it must outlast a rebalance
 _SILENCE_SECONDS = 10.0
 _SLICE_MS = 200
 _COMMIT_SECONDS = 5.0
@@ -52,7 +53,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         self._clock = clock
         self._topics: tuple[str, ...] = ()
         self._consumer = AIOKafkaConsumer(
-            **cluster.options(),
+            **cluster.options() | {"request_timeout_ms": _REQUEST_MS},
             group_id=cluster.named(group),
             auto_offset_reset="none",
             enable_auto_commit=False,

@@ -5,15 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from services.eventlog import kafka_reader
+from services.eventlog import kafka, kafka_reader
 from services.eventlog.port import EventLog
 from tests.conformance.eventlog.support import Store
 
 
 @pytest.fixture(autouse=True)
-def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Members hear of a rebalance at their next heartbeat; the tests need not wait the usual seconds for it."""
+def quick_heartbeats_and_patient_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members hear of a rebalance at their next heartbeat; the tests need not wait the usual seconds for it.
+
+    On the other hand a busy machine may need longer than a user should wait for an append.
+    """
     monkeypatch.setattr(kafka_reader, "HEARTBEAT_MS", 200)
+    monkeypatch.setattr(kafka, "APPEND_SECONDS", 15.0)
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -63,14 +63,15 @@ async def test_a_reader_has_none_of_the_clients_dangerous_defaults(
     assert consumer._group_instance_id is None
     assert (consumer._session_timeout_ms, consumer._heartbeat_interval_ms) == (10_000, 3_000)
     assert kafka_reader.HEARTBEAT_MS == 3_000
+    assert isinstance(log, KafkaEventLog)
+    assert log.writer()._within == 3.0
 
 
-async def ready_writer(store: Store, within: float = 3.0) -> KafkaWriter:
+async def ready_writer(store: Store) -> KafkaWriter:
     """A writer whose producers have both been used."""
     log = await store.open()
     assert isinstance(log, KafkaEventLog)
     writer = log.writer()
-    writer._within = within
     assert await writer.append([event(number, partition=number) for number in range(PARTITIONS)]) == [None] * 4
     return writer
 
@@ -98,7 +99,8 @@ async def test_a_producer_that_broke_is_replaced_and_its_partitions_go_on(kafka_
 
 
 async def test_a_partition_without_an_answer_refuses_at_once_and_the_others_go_on(kafka_store: Store) -> None:
-    writer = await ready_writer(kafka_store, within=0.5)
+    writer = await ready_writer(kafka_store)
+    writer._within = 1.0
     silent = writer._slots[1].producer
     assert silent is not None
     send, answer = silent.send_batch, asyncio.get_running_loop().create_future()
@@ -117,7 +119,8 @@ async def test_a_partition_without_an_answer_refuses_at_once_and_the_others_go_o
 
 
 async def test_a_late_answer_for_some_partitions_is_told_apart_from_the_others(kafka_store: Store) -> None:
-    writer = await ready_writer(kafka_store, within=0.5)
+    writer = await ready_writer(kafka_store)
+    writer._within = 1.0
     silent = writer._slots[1].producer
     assert silent is not None
     answer = asyncio.get_running_loop().create_future()

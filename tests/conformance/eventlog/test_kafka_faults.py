@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from localservers import KafkaServer
 from schemas.records import Record, StoredRecord
 from schemas.topics import EVENTS, STAGE_CHANGES
+from services.eventlog import kafka
 from services.eventlog.port import LogUnavailable, PublisherState, Reader, TopicPartition
 from services.runtime.clock import SystemClock
 from tests.conformance.eventlog.support import Engine, Store, event, outbox, poll_on, read_all, sequences, take
@@ -29,8 +30,9 @@ async def store(own_kafka_server: KafkaServer, request: pytest.FixtureRequest) -
 
 
 async def test_a_broker_that_hangs_gives_typed_errors_in_time_and_afterwards_everything_goes_on(
-    store: Store, own_kafka_server: KafkaServer
+    store: Store, own_kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kafka, "APPEND_SECONDS", 3.0)
     log = await store.open()
     writer, publisher = log.writer(), log.publisher("stage_engine", 1)
     engine = Engine()

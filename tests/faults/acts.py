@@ -24,7 +24,7 @@ from tests.support.system import System
 
 __all__ = ["Chaos"]
 
-_WAIT_SECONDS = 25.0
+_WAIT_SECONDS = 60.0
 _SESSION_SECONDS = 10.0
 _WEIGHTS = {"parcours": 1, "ingest": 3, "segmenter": 2, "notifier": 3}
 

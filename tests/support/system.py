@@ -4,10 +4,10 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from schemas.records import StoredRecord
 from services.eventlog.embedded import EmbeddedEventLog
@@ -165,7 +165,7 @@ class System:
 
     def _unsettled(self, quiet: int) -> str | None:
         still = open_work(self.state, self.tuning.partitions, quiet)
-        return still or asyncio.run(self._with_log(lambda log: unread(self.state, log)))
+        return still or self.with_log(lambda log: unread(self.state, log))
 
     def records(self, topic: str) -> list[StoredRecord]:
         """All committed records of a topic, partition after partition."""
@@ -180,7 +180,7 @@ class System:
                     offset = chunk[-1].offset + 1
             return found
 
-        return asyncio.run(self._with_log(read))
+        return self.with_log(read)
 
     def open_log(self) -> EventLog:
         """A log object of the test's own, not started."""
@@ -199,10 +199,15 @@ class System:
         for service in self.services.values():
             service.discard()
 
-    async def _with_log(self, work: Callable[[EventLog], Awaitable[_T]]) -> _T:
-        log = self.open_log()
-        try:
-            await log.start()
-            return await work(log)
-        finally:
-            await log.close()
+    def with_log(self, work: Callable[[EventLog], Coroutine[Any, Any, _T]]) -> _T:
+        """Run work of the test's own on the system's log."""
+
+        async def run() -> _T:
+            log = self.open_log()
+            try:
+                await log.start()
+                return await work(log)
+            finally:
+                await log.close()
+
+        return asyncio.run(run())

@@ -2,8 +2,8 @@
 
 Run it as `python -m bench.engine [--events 1000000] [--customers 50000] [--shape cluster|embedded]`. Per shape it fills
 the topic of events, reads it once in a loop that only decodes each record's headers and JSON (the floor), then lets one
-process of the stage engine catch up with it, and prints events per second, their ratio, CPU microseconds per event of that process
-alone, its greatest resident memory, and the seconds from its start until it is ready.
+process of the stage engine catch up with it. It prints events per second, their ratio, CPU microseconds per event of
+that process alone (its start included), its greatest resident memory, and the seconds until it has stored something.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The event log on Apache Kafka, through aiokafka and with our rules for it (docs/explanation)."""
+"""The event log on Apache Kafka, through aiokafka and with our own rules for it."""
 
 import asyncio
 from collections.abc import Callable, Sequence

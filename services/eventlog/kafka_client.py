@@ -136,7 +136,7 @@ def hush(producer: AIOKafkaProducer) -> None:
 
 def _connections(client: Stoppable) -> Any:
     """The part of a producer or consumer that holds its connections; the client offers no way to it."""
-    return client.client if isinstance(client, AIOKafkaProducer) else client._client  # type: ignore[attr-defined]
+    return getattr(client, "client" if isinstance(client, AIOKafkaProducer) else "_client")
 
 
 async def _drop(client: Stoppable) -> None:

@@ -123,11 +123,13 @@ async def running_system(
             folder.make()
         container = make_container(settings, replacements)
         stack.callback(container.close)
-        for service in services:
+        # The API reads what the other services store.
+        touched = SERVICES if "ingest" in services else services
+        for service in touched:
             await asyncio.to_thread(container.databases[service].ping)
         await container.log.start()
         stack.push_async_callback(container.log.close)
-        await (check if settings.cluster else migrate)(container, services)
+        await (check if settings.cluster else migrate)(container, touched)
         system = System(container, services, listener)
         await assemble(system, say)
         try:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from schemas.records import StoredRecord
@@ -21,10 +22,15 @@ __all__ = ["Lane", "LaneState"]
 log = logging.getLogger(__name__)
 
 _TRIES = 3
+_TRIES_WHOLE = 8
 
 
 class _Stopped(Exception):
     """The lane was stopped while it waited for the database."""
+
+
+class _TooMuch(Exception):
+    """The database answers, but does not take the batch: it may be too large for the time or room that there is."""
 
 
 class LaneState(NamedTuple):
@@ -162,6 +168,8 @@ class Lane:
         try:
             await self._attempt(work)
             return
+        except _TooMuch:
+            pass
         except ProcessorFailed as failure:
             if len(records) == 1:
                 await self._store_alone(work, failure)
@@ -184,12 +192,13 @@ class Lane:
     async def _attempt(self, work: Work) -> Committed | None:
         """Run the transaction until the database takes it; None when an earlier try turns out to have been stored.
 
-        Raises `ProcessorFailed` (what is cached was dropped then), `OwnershipLost`, `StorageBroken`, `StorageMissing`.
+        Raises `ProcessorFailed` (what is cached was dropped then), `_TooMuch` for several records that it does not
+        take, `OwnershipLost`, `StorageBroken`, `StorageMissing`.
         """
         runtime = self._runtime
         backoff = Backoff(runtime.options.first_backoff, runtime.options.last_backoff)
         self._stuck_since = runtime.clock.monotonic()
-        while True:
+        for tries in count(1):
             before = self._owned.positions
             try:
                 committed = await runtime.batches.run(self._transactor.run, self._owned, work, runtime.clock.now())
@@ -200,6 +209,8 @@ class Lane:
                 await self._recover(backoff)
                 if self._owned.positions != before:
                     return None
+                if tries >= _TRIES_WHOLE and len(work.records) > 1:
+                    raise _TooMuch from error
             except ProcessorFailed as error:
                 self._note("failed", error)
                 await self._recover(backoff)
@@ -207,6 +218,7 @@ class Lane:
             else:
                 self._stored(committed)
                 return committed
+        return None
 
     async def _recover(self, backoff: Backoff) -> None:
         """Drop what is cached and read what is stored, as soon as the database answers."""

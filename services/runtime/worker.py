@@ -82,15 +82,26 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
-                    self._reader = await self._runtime.event_log.reader(
-                        self._processor.name, self._processor.inputs, self
-                    )
+                    self._reader = await self._join()
                     await self._poll_until_stopped(self._reader)
                 finally:
                     self._group = None
                     await self._leave()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
+
+    async def _join(self) -> Reader:
+        options, monotonic = self._runtime.options, self._runtime.clock.monotonic
+        backoff = Backoff(options.first_backoff, options.last_backoff)
+        give_up_at = monotonic() + options.take_patience
+        while True:
+            try:
+                return await self._runtime.event_log.reader(self._processor.name, self._processor.inputs, self)
+            except LogUnavailable as error:
+                log.warning("join.retried", extra={"processor": self._processor.name, "code": code_of(error)})
+                if self._stopping.is_set() or monotonic() > give_up_at:
+                    raise
+                await backoff.wait()
 
     async def _poll_until_stopped(self, reader: Reader) -> None:
         options, monotonic = self._runtime.options, self._runtime.clock.monotonic
@@ -174,7 +185,6 @@ class Worker:
             self._spawn(lane.run(), f"lane {name}"),
             self._spawn(lane.relay.run(), f"relay {name}"),
         )
-        self._paused -= {partition}
         return owned
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -205,6 +215,10 @@ class Worker:
         ending = [tenure for number in sorted(partitions) if (tenure := self._tenures.pop(number, None)) is not None]
         if not ending:
             return
+        # A reader keeps its pauses; whoever owns the partition next begins without one.
+        if self._reader is not None and (paused := self._paused & partitions):
+            self._reader.resume(frozenset(paused))
+        self._paused -= partitions
         for tenure in ending:
             tenure.lane.stop()
         await _within(self._runtime.options.drain_seconds, [tenure.work for tenure in ending])

@@ -25,8 +25,8 @@ class MemoryLog:
 
     `lagging`: topic partitions whose readers are not told that they are caught up. `publish_fails`: called before a
     publication with what is to be published; it may raise. `unknown_outcomes`: so many publications are stored, and
-    then reported as `LogUnavailable`. `poll_fails`: so many polls raise `LogUnavailable`. `marks`: so many offsets at
-    the end of a partition that hold no record, like the marks of transactions.
+    then reported as `LogUnavailable`. `poll_fails`, `join_fails`: so many polls and new readers raise `LogUnavailable`.
+    `marks`: so many offsets at the end of a partition that hold no record, like the marks of transactions.
     """
 
     def __init__(self, clock: Callable[[], int], partitions: int = 1) -> None:
@@ -42,6 +42,7 @@ class MemoryLog:
         self.publish_fails: Callable[[Sequence[SequencedRecord]], None] | None = None
         self.unknown_outcomes = 0
         self.poll_fails = 0
+        self.join_fails = 0
         self.published = asyncio.Condition()
         self.seeks: list[tuple[TopicPartition, int]] = []
 
@@ -78,10 +79,13 @@ class MemoryLog:
         return MemoryWriter(self)
 
     async def reader(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> "MemoryReader":
-        """Join the group; its other members lose partitions at once."""
+        """Join the group as its first member; the others lose partitions at once."""
+        if self.join_fails:
+            self.join_fails -= 1
+            raise LogUnavailable("The log was told to be unavailable.")
         reader = MemoryReader(self, group, tuple(topics), listener)
         members = self.readers.setdefault(group, [])
-        members.append(reader)
+        members.insert(0, reader)
         await self._rebalance(members)
         return reader
 

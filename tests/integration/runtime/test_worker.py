@@ -1,6 +1,7 @@
 """The worker: everything once, whatever fails."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -219,6 +220,48 @@ async def test_two_members_share_the_partitions_and_a_leaving_one_loses_nothing(
         bench.put("after")
         await until(lambda: len(bench.changes()) == 21)
     assert len(bench.counted()) == 21
+
+
+async def test_a_partition_that_was_paused_and_comes_back_is_read_again(bench: Bench) -> None:
+    bench.options = replace(bench.options, batch_records=2)
+    held = threading.Event()
+
+    def hold(_: Batch) -> None:
+        held.wait(10)
+
+    first, second = CountingProcessor(before=hold), CountingProcessor()
+    for number in range(30):
+        bench.put(f"c{number}")
+    async with bench.working(first) as one:
+        await until(lambda: any(reader.paused for reader in bench.log.readers.get("counter", [])))
+        async with bench.working(second) as two:
+            await until(lambda: one.health().partitions == ())
+            held.set()
+            await until(lambda: len(two.health().partitions) == 1)
+        await until(lambda: len(one.health().partitions) == 1)
+        bench.put("after")
+        await until(lambda: len(bench.changes()) == 31)
+
+
+async def test_a_batch_that_the_database_does_not_take_is_stored_in_smaller_ones(bench: Bench) -> None:
+    def too_much(batch: Batch) -> None:
+        if len(batch.records) > 3:
+            raise StorageUnavailable("The statement takes too long.")
+
+    bench.processor.before = too_much
+    bench.options = replace(bench.options, first_backoff=0.001, last_backoff=0.002)
+    for number in range(20):
+        bench.put(f"c{number}")
+    async with bench.working():
+        await until(lambda: len(bench.changes()) == 20)
+    assert bench.log.of(REJECTED) == []
+
+
+async def test_a_log_that_cannot_be_joined_is_tried_again(bench: Bench) -> None:
+    bench.log.join_fails = 2
+    bench.put("ada")
+    async with bench.working():
+        await until(lambda: bench.changes() == ["ada=1"])
 
 
 async def test_a_partition_with_two_batches_waiting_is_paused_and_goes_on(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """Running a process: its event loop, its signals, and how it ends."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -97,6 +98,10 @@ def _end_now() -> None:
     os._exit(FAILED)
 
 
+# An engine's states live as long as its cache: looking through them again and again cost a sixth of its CPU time.
+_COLLECT: Final = (50_000, 20, 50)
+
+
 def run_process(main: Main) -> int:
     """Run a process until it ends or is told to stop by SIGTERM or SIGINT; return its exit code.
 
@@ -113,6 +118,7 @@ def run_process(main: Main) -> int:
         with _stopping_on_signals(stop):
             await main(stop, is_up)
 
+    gc.set_threshold(*_COLLECT)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())

@@ -20,7 +20,7 @@ from tests.support.servers import KafkaAddress, PostgresAddress
 from tests.support.states import Journeys, differing
 from tests.support.system import System, Tuning
 
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 LONG_AFTER = 1_577_836_800_000
 """2020-01-01: everything that these customers' silence can still change has changed; no test runs before it."""

@@ -144,7 +144,7 @@ class System:
         """Post batches until each is acknowledged; return the seconds it took."""
         return deliver(self.door.port, WRITE_KEY, bodies, connections)
 
-    def settle(self, seconds: float = 120.0) -> float:
+    def settle(self, seconds: float = 400.0) -> float:
         """Wait until everything posted so far is read, folded, published and, as far as it is due, acted upon.
 
         Returns the seconds it took; raises `ServiceFailed` with what is still open when time is up.

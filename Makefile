@@ -48,7 +48,7 @@ setup: ## Install everything that the other commands need into .venv
 
 test: ## Run the tests (ARGS='tests/unit -k name' for some of them)
 	@$(SETUP) run demo test
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-mutants: ## Prove the kill test: seeded bugs must turn it red
 	@$(SETUP) run demo test

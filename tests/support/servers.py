@@ -72,8 +72,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server, so that `-m "not kafka"` leaves them out."""
+    """Mark the tests that need a server, so that `-m "not kafka"` leaves them out.
+
+    A test that starts a broker of its own may take long on a busy machine.
+    """
     for item in items:
+        if "own_kafka_server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(240))
         for kind, fixtures in _FIXTURES.items():
             if fixtures.intersection(getattr(item, "fixturenames", ())):
                 item.add_marker(kind)

@@ -15,7 +15,7 @@ from services.eventlog.port import LogUnavailable, PublisherState, Reader, Topic
 from services.runtime.clock import SystemClock
 from tests.conformance.eventlog.support import Engine, Store, event, outbox, poll_on, read_all, sequences, take
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class PartitionHealth:
     in ms; `clock_lag` ms between the wall time and the clock; `timer_lag` ms by which due instants wait; `outbox`:
     records stored but not yet published; `waiting`: records read but not yet stored. `commit_age` seconds since the
     latest transaction; `stuck` seconds for which one is under way or being tried again; `trouble`: code of the failure
-    that still lasts.
+    that still lasts. `held` seconds for which nothing more is stored because nothing can be published.
     """
 
     partition: int
@@ -35,6 +35,7 @@ class PartitionHealth:
     commit_age: float
     stuck: float
     trouble: str | None
+    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +64,6 @@ class WorkerHealth:
             if partition.stuck > _STUCK_SECONDS or (partition.trouble and partition.stuck > 1.0):
                 reason = partition.trouble or "a transaction takes too long"
                 found.append(f"{self.processor}, partition {partition.partition}: no progress ({reason})")
+            if partition.held > _STUCK_SECONDS:
+                found.append(f"{self.processor}, partition {partition.partition}: nothing can be published")
         return tuple(found)

@@ -37,7 +37,8 @@ class LaneState(NamedTuple):
     """How a lane is doing: stored positions and clock (ms), records that wait, and since when it makes no headway.
 
     `next_wake` in ms by the partition's clock; `stuck_since` on the monotonic counter while a transaction is under way
-    or being tried again, else None; `trouble` is the code of the latest failure that still lasts.
+    or being tried again, else None; `trouble` is the code of the latest failure that still lasts; `held_since` the same
+    while the relay lets nothing more in.
     """
 
     owned: Ownership
@@ -46,6 +47,7 @@ class LaneState(NamedTuple):
     last_commit: float
     stuck_since: float | None
     trouble: str | None
+    held_since: float | None
 
 
 class Lane:
@@ -73,6 +75,7 @@ class Lane:
         self._progress_of: Ownership | None = None
         self._stuck_since: float | None = None
         self._trouble: str | None = None
+        self._held_since: float | None = None
         self._no_wake_before = now
 
     def offer(self, topic: str, records: Sequence[StoredRecord]) -> None:
@@ -95,8 +98,15 @@ class Lane:
     @property
     def state(self) -> LaneState:
         """How this lane is doing."""
-        waiting = sum(len(records) for records in self._waiting.values())
-        return LaneState(self._owned, waiting, self._next_wake, self._last_commit, self._stuck_since, self._trouble)
+        return LaneState(
+            owned=self._owned,
+            waiting=sum(len(records) for records in self._waiting.values()),
+            next_wake=self._next_wake,
+            last_commit=self._last_commit,
+            stuck_since=self._stuck_since,
+            trouble=self._trouble,
+            held_since=self._held_since,
+        )
 
     def stop(self) -> None:
         """End after the transaction under way."""
@@ -117,7 +127,9 @@ class Lane:
 
     async def _step(self) -> bool:
         """One batch, then one slice of what is due; whether more of either waits."""
+        self._held_since = self._runtime.clock.monotonic()
         await self.relay.room()
+        self._held_since = None
         if self._stop.is_set():
             return False
         records = self._compose()

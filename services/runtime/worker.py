@@ -252,7 +252,9 @@ class Worker:
     def _partition_health(self, partition: int, lane: Lane) -> PartitionHealth:
         state, clock = lane.state, self._runtime.clock
         owned = state.owned
-        stuck = 0.0 if state.stuck_since is None else clock.monotonic() - state.stuck_since
+        monotonic = clock.monotonic()
+        stuck = 0.0 if state.stuck_since is None else monotonic - state.stuck_since
+        held = 0.0 if state.held_since is None else monotonic - state.held_since
         idle = state.waiting == 0 and state.stuck_since is None
         overdue = 0 if state.next_wake is None else owned.clock - state.next_wake
         return PartitionHealth(
@@ -265,9 +267,10 @@ class Worker:
             timer_lag=max(0, overdue),
             outbox=lane.relay.backlog,
             waiting=state.waiting,
-            commit_age=clock.monotonic() - state.last_commit,
+            commit_age=monotonic - state.last_commit,
             stuck=stuck,
             trouble=state.trouble,
+            held=held,
         )
 
     def _lag(self, place: TopicPartition, stored: int, idle: bool) -> int | None:

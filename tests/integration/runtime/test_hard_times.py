@@ -1,7 +1,7 @@
 """The worker while its database is full, frozen, killed or slow: it waits, says so, and loses nothing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from localservers import PostgresServer
 from schemas.processing import Batch
 from schemas.topics import REJECTED
+from services.eventlog.port import LogUnavailable, SequencedRecord
 from services.runtime.health import PartitionHealth, WorkerHealth
 from services.storage import tables
 from services.storage.database import Database
@@ -83,6 +84,23 @@ async def test_a_worker_whose_database_stays_away_can_still_be_stopped(bench: Be
     assert bench.counted() == {}
 
 
+async def test_unpublished_records_hold_a_partition_back_until_the_log_takes_them(bench: Bench) -> None:
+    def down(_: Sequence[SequencedRecord]) -> None:
+        raise LogUnavailable("The broker is down.")
+
+    bench.options = replace(bench.options, outbox_limit=10, batch_records=5)
+    async with bench.working() as worker:
+        await until(lambda: bool(worker.health().partitions))
+        bench.log.publish_fails = down
+        for number in range(100):
+            bench.put(f"c{number}")
+        await until(lambda: worker.health().partitions[0].held > 0.05)
+        assert 10 <= len(bench.counted()) < 25
+        bench.log.publish_fails = None
+        await until(lambda: len(bench.changes()) == 100)
+        await until(lambda: worker.health().partitions[0].held == 0)
+
+
 def partition(**changed: object) -> PartitionHealth:
     """A partition that is well, but for what is changed."""
     well: dict[str, object] = {
@@ -98,6 +116,7 @@ def partition(**changed: object) -> PartitionHealth:
         "commit_age": 0.0,
         "stuck": 0.0,
         "trouble": None,
+        "held": 0.0,
     }
     return PartitionHealth(**{**well, **changed})  # type: ignore[arg-type]  # each value is of its field's type
 
@@ -118,6 +137,11 @@ def partition(**changed: object) -> PartitionHealth:
         (
             WorkerHealth("x", True, 60.0, 0.1, (partition(stuck=31.0),)),
             ("x, partition 3: no progress (a transaction takes too long)",),
+        ),
+        (WorkerHealth("x", True, 60.0, 0.1, (partition(held=29.0),)), ()),
+        (
+            WorkerHealth("x", True, 60.0, 0.1, (partition(held=31.0),)),
+            ("x, partition 3: nothing can be published",),
         ),
     ],
 )

@@ -17,6 +17,7 @@ from playwright.sync_api import (
     Playwright,
     Request,
     Route,
+    expect,
     sync_playwright,
 )
 
@@ -31,6 +32,7 @@ from services.settings import Settings
 CUSTOMERS: Final = 60
 SEED: Final = 7
 FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
+PATIENCE_MS: Final = 15_000
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 DEFINITIONS: Final = Path(__file__).parents[2] / "definitions"
 
@@ -112,14 +114,17 @@ def shop() -> Iterator[Shop]:
         watcher.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """The driver; it brings no browser of its own."""
+    """The driver; it brings no browser of its own.
+
+    While it is open an event loop runs in this thread, and no other test could start one: so it ends with its module.
+    """
     with sync_playwright() as driver:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """The distribution's Chromium, without a window."""
     browser = playwright.chromium.launch(executable_path=_chromium(), headless=True, args=list(FLAGS))
@@ -131,7 +136,8 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A browser that nobody has used before."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     yield context
     context.close()
 

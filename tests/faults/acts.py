@@ -18,14 +18,18 @@ from typing import Any
 import psycopg
 
 from localservers import KafkaServer
+from schemas.topics import EVENTS
+from tests.faults.flow import Flow
 from tests.support.mail_sink import MailSink
 from tests.support.services import Service
+from tests.support.settling import PROCESSORS
 from tests.support.system import System
 
 __all__ = ["Chaos"]
 
 _WAIT_SECONDS = 60.0
 _SESSION_SECONDS = 10.0
+_HELD_SECONDS = 2.0
 _WEIGHTS = {"parcours": 1, "ingest": 3, "segmenter": 2, "notifier": 3}
 
 
@@ -36,6 +40,7 @@ class Chaos:
     system: System
     seed: int
     mail: MailSink
+    flow: Flow
     broker: KafkaServer | None = None
     database: str | None = None
     kills: Counter[str] = field(default_factory=Counter)
@@ -99,6 +104,21 @@ class Chaos:
         for service in self.system.services.values():
             service.wait_ready()
 
+    def breathe(self) -> None:
+        """Wait until every processor has gone on in every partition: only who works can be disturbed at it."""
+        before = self._read_so_far()
+
+        def gone_on() -> bool:
+            now = self._read_so_far()
+            return bool(before) and all(now.get(place, 0) > offset for place, offset in before.items())
+
+        _until(gone_on, "not every processor goes on")
+
+    def _read_so_far(self) -> dict[tuple[str, int], int]:
+        query = f"SELECT processor, partition, next_offset FROM positions WHERE topic = '{EVENTS}'"
+        rows = {row for processor in PROCESSORS for row in self.system.state.rows(processor, query)}
+        return {(processor, partition): offset for processor, partition, offset in rows}
+
     # Acts on the embedded shape
 
     def kill_while_the_log_cannot_write(self) -> None:
@@ -109,7 +129,8 @@ class Chaos:
         path = self.system.data_dir / "log.db"
         with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
-            time.sleep(1.5)
+            with self.flow.pressing():
+                time.sleep(_HELD_SECONDS)
             self.kill(self.system.door)
             holder.execute("ROLLBACK")
         self.system.door.start()
@@ -121,7 +142,8 @@ class Chaos:
         assert self.broker is not None
         self.broker.pause()
         try:
-            time.sleep(1.5)
+            with self.flow.pressing():
+                time.sleep(_HELD_SECONDS)
             self.kill(self.system.door)
         finally:
             self.broker.resume()
@@ -141,6 +163,7 @@ class Chaos:
                 self.kill(engine)
         for engine in engines:
             engine.start()
+        self.breathe()
 
     def wake_a_zombie_with_full_queues(self) -> None:
         """Let one engine own everything and read ahead, freeze it between transactions, let another take over; thaw.
@@ -163,9 +186,10 @@ class Chaos:
             _until(lambda: len(waiting()) >= 1, "the new owner does not work")
             owners = len(waiting())
             zombie.thaw()
-            deadline = time.monotonic() + 2.0
+            deadline = time.monotonic() + _HELD_SECONDS
             while time.monotonic() < deadline and len(waiting()) <= owners:
                 time.sleep(0.02)
+        self.breathe()
 
     def kill_while_a_mail_is_on_its_way(self, sender: Service) -> None:
         """Keep the mail server from answering, kill the notifier that waits for the answer."""

@@ -31,13 +31,14 @@ def test_embedded_shape_loses_nothing_and_repeats_nothing_whatever_is_killed(
     with MailSink() as mail:
         tuning = Tuning(definitions=definitions, settings={"PARCOURS_SMTP_URL": mail.url})
         with System(tmp_path, tuning) as system:
-            chaos = Chaos(system, OPTIONS.seed, mail)
-            flow = Flow(system.door.port, WRITE_KEY, undisturbed.population, seconds=20 + 2.0 * OPTIONS.kills)
+            flow = Flow(system.door.port, WRITE_KEY, undisturbed.population, seconds=30 + 3.0 * OPTIONS.kills)
+            chaos = Chaos(system, OPTIONS.seed, mail, flow)
             flow.start()
+            chaos.breathe()
             chaos.kill_while_the_log_cannot_write()
             chaos.kill_while_a_mail_is_on_its_way(system.door)
             chaos.kill_at_random(OPTIONS.kills - chaos.killed)
-            _check("embedded", chaos, flow, undisturbed, report)
+            _check("embedded", chaos, undisturbed, report)
 
 
 @pytest.mark.kafka
@@ -53,20 +54,21 @@ def test_cluster_shape_loses_nothing_and_repeats_nothing_whatever_is_killed_or_f
     with MailSink() as mail:
         tuning = Tuning(workers=2, definitions=definitions, settings={"PARCOURS_SMTP_URL": mail.url})
         with System(tmp_path, tuning, cluster) as system:
-            chaos = Chaos(system, OPTIONS.seed, mail, own_kafka_server, cluster.database_url)
-            flow = Flow(system.door.port, WRITE_KEY, undisturbed.population, seconds=90 + 3.0 * OPTIONS.kills)
+            flow = Flow(system.door.port, WRITE_KEY, undisturbed.population, seconds=120 + 4.0 * OPTIONS.kills)
+            chaos = Chaos(system, OPTIONS.seed, mail, flow, own_kafka_server, cluster.database_url)
             flow.start()
+            chaos.breathe()
             chaos.kill_the_door_while_the_broker_is_silent()
             chaos.wake_a_zombie_with_full_queues()
             chaos.kill_between_state_and_outbox()
             chaos.freeze_for_longer_than_a_session(system.services["stage-engine-1"])
             chaos.kill_at_random(OPTIONS.kills - chaos.killed)
-            _check("cluster", chaos, flow, undisturbed, report)
+            _check("cluster", chaos, undisturbed, report)
 
 
-def _check(shape: str, chaos: Chaos, flow: Flow, undisturbed: Undisturbed, report: list[str]) -> None:
+def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]) -> None:
     """Let everything come to rest, and hold it to every guarantee."""
-    system, population = chaos.system, undisturbed.population
+    system, flow, population = chaos.system, chaos.flow, undisturbed.population
     assert flow.flowing, "the population was through before the last kill"
     with guarantee("it accepts events again, and comes to rest"):
         flow.finish()

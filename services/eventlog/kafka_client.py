@@ -15,12 +15,11 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     ProducerFenced,
     RecordListTooLargeError,
-    UnknownTopicOrPartitionError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.records import Record
-from services.eventlog.port import Fenced, LogError, LogUnavailable, RecordTooLarge, TopicPartition, UnknownTopic
+from services.eventlog.port import Fenced, LogError, LogUnavailable, RecordTooLarge, TopicPartition
 
 __all__ = ["BATCH_BYTES", "START_SECONDS", "Cluster", "Stoppable", "add_to_batch", "answering", "error_of"]
 __all__ += ["hush", "stop_within"]
@@ -79,11 +78,13 @@ class Stoppable(Protocol):
 
 
 def error_of(error: BaseException, cluster: Cluster) -> LogError:
-    """The port's error for an error of the client."""
+    """The port's error for an error of the client.
+
+    A topic that the client does not find is no `UnknownTopic`: everybody asks for the topics' facts first, and a
+    broker that just came back says so for a moment of topics that it has.
+    """
     if isinstance(error, LogError):
         return error
-    if isinstance(error, UnknownTopicOrPartitionError):
-        return UnknownTopic("A topic does not exist. Create the topics with `parcours migrate`.")
     if isinstance(error, _SIZES):
         return RecordTooLarge("Apache Kafka refused a batch for its size. Nothing of it was stored.")
     if isinstance(error, _FENCED):

@@ -13,7 +13,7 @@ from tests.support.mail_sink import MailSink
 from tests.support.population import Population, populate
 from tests.support.poster import batched
 from tests.support.services import CHECKOUT
-from tests.support.states import Journeys
+from tests.support.states import Journeys, StoredState
 from tests.support.system import System, Tuning
 
 CUSTOMERS = 450
@@ -22,9 +22,13 @@ REPORT = pytest.StashKey[list[str]]()
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A population, and what an undisturbed run made of it: standing journeys up to `now`, and decisions."""
+    """A population, and what an undisturbed run made of it: standing journeys up to `now`, and decisions.
+
+    `state` can still be read when that run is over.
+    """
 
     now: int
+    state: StoredState
     population: Population
     journeys: Journeys
     decisions: frozenset[tuple[str, str, str]]
@@ -51,7 +55,7 @@ def undisturbed(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             system.settle()
             query = "SELECT subject, campaign, scope FROM notifier_decisions"
             decisions = frozenset((row[0], row[1], row[2]) for row in system.state.rows("notifier", query))
-            return Undisturbed(now, population, system.state.journeys(now), decisions)
+            return Undisturbed(now, system.state, population, system.state.journeys(now), decisions)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Processes are killed and frozen while a population flows: nothing accepted is lost, nothing is done twice."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from tests.faults.guarantees import guarantee
 from tests.faults.options import OPTIONS
 from tests.support.mail_sink import MailSink
 from tests.support.population import FRESH_PREFIX
-from tests.support.states import differing
+from tests.support.states import StoredState, differing
 from tests.support.system import WRITE_KEY, Cluster, System, Tuning
 
 SETTLED_WITHIN_SECONDS = 120.0
+Activity = Mapping[str, frozenset[str]]
 KILLS_PER_MINUTE = 6
 """A slow machine's; only the time limit of the tests follows from it."""
 
@@ -90,7 +91,7 @@ def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]
     with guarantee("every standing journey is that of an undisturbed run"):
         journeys = system.state.journeys(undisturbed.now)
         different = differing(journeys, undisturbed.journeys)
-        assert different == [], f"{len(different)} of {len(undisturbed.journeys)} journeys differ"
+        assert different == [], _difference(different, system.state, undisturbed)
     with guarantee("no message goes out twice, and none that is due is forgotten"):
         mails = _check_messages(chaos, undisturbed)
     killed = ", ".join(f"{name} {count}" for name, count in sorted(chaos.kills.items()))
@@ -101,6 +102,20 @@ def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]
         f"  mails: {mails} sent, none twice",
         "  parcours verify: " + ", ".join(f"{name} {number}" for name, number in verified.items()),
     ]
+
+
+def _without(all_: Activity, some: Activity) -> set[tuple[str, str]]:
+    """What the first holds and the second does not: subjects and message ids."""
+    return {(subject, id_) for subject, ids in all_.items() for id_ in ids - some.get(subject, frozenset())}
+
+
+def _difference(different: Sequence[str], state: StoredState, undisturbed: Undisturbed) -> str:
+    """The first journey that differs: what stands, and what should."""
+    engine, _, subject = different[0].split(" ", 2)
+    now, should = (where.journey(engine, subject, undisturbed.now) for where in (state, undisturbed.state))
+    told = [f"  is missing: {row[3:]}" for row in should if row not in now]
+    told += [f"  is too much: {row[3:]}" for row in now if row not in should]
+    return "\n".join([f"{len(different)} of {len(undisturbed.journeys)} journeys differ; of {different[0]}", *told])
 
 
 def _verify(system: System) -> dict[str, int]:

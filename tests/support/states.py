@@ -54,10 +54,10 @@ class StoredState:
         query = f"SELECT * FROM ({_STANDING.format(prefix=ENGINES[engine], cutoff=cutoff)}) AS standing"
         return [row for row in self.rows(engine, query) if row[1] == subject]
 
-    def activity(self) -> dict[str, frozenset[str]]:
-        """Message ids that the stage engine stored, by subject."""
+    def activity(self, engine: str = "stage_engine") -> dict[str, frozenset[str]]:
+        """Message ids that an engine stored, by subject."""
         found: dict[str, set[str]] = {}
-        for subject, message_id in self.rows("stage_engine", "SELECT subject, message_id FROM stage_engine_activity"):
+        for subject, message_id in self.rows(engine, f"SELECT subject, message_id FROM {ENGINES[engine]}activity"):
             found.setdefault(subject, set()).add(message_id)
         return {subject: frozenset(ids) for subject, ids in found.items()}
 

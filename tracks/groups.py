@@ -55,12 +55,12 @@ class Group:
         return conflicts
 
     def drop_unconsulted(self) -> None:
-        """Keep the events that a definition consults, and the subject's first: it begins with that one."""
+        """Keep the events that a definition consults, and those of the subject's first instant: it begins with one."""
         first = self.subject.first_at
         kept = []
         for arrival in self.arrivals:
             at = arrival.row.occurred_at
-            if first is None or at < first:
+            if first is None or at <= first:
                 first = at
             elif not any(definition.touches(arrival.row.name) for definition in self.subject.definitions):
                 continue

@@ -16,7 +16,8 @@ def in_order(definition: Definition, state: State, events: Sequence[Event]) -> S
     """The events to fold forward, of events in canonical order; None when the history must be folded again.
 
     An event is late if it is not later than everything applied. A late one needs the whole history unless its name
-    feeds nothing in the definition and it is not earlier than the subject's first event: then it changes nothing.
+    feeds nothing in the definition and it is later than the subject's first instant: then it changes nothing. At that
+    instant the first event in canonical order is the cause of the journey's beginning, and it may arrive second.
     """
     last = state.last_instant
     if events[0].at > last:
@@ -25,7 +26,7 @@ def in_order(definition: Definition, state: State, events: Sequence[Event]) -> S
     for event in events:
         if event.at > last:
             break
-        if first is None or event.at < first or definition.touches(event.name):
+        if first is None or event.at <= first or definition.touches(event.name):
             return None
     return [event for event in events if event.at > last]
 

@@ -238,3 +238,17 @@ def _interleaved(rng: random.Random, arrivals: list[Arrived | StoredRecord]) -> 
         source = records if records and (not events or rng.random() < 0.5) else events
         mixed.append(source.pop(0))
     return mixed
+
+
+@pytest.mark.parametrize("order", [("m1", "m2"), ("m2", "m1")])
+def test_two_events_at_the_first_instant_begin_the_same_journey_in_any_order(
+    database: Database, order: tuple[str, str]
+) -> None:
+    names = {"m1": "Nobody Asks For This", "m2": "Signed In"}
+    segments = definition(SHIPPED.read_bytes())
+    driver = Driver(database, SegmentProcessor([segments]), store=STORE)
+    for message_id in order:
+        driver.post([Arrived(ADA, message_id, names[message_id], START, {})])
+    both = [Arrived(ADA, message_id, name, START, {}) for message_id, name in names.items()]
+    assert standing_of(driver.rows(ADA), "segments") == expected(segments, both, START)
+    assert driver.activity(ADA) == ["m1", "m2"]

@@ -263,3 +263,14 @@ def test_a_definition_that_changed_judges_a_subjects_whole_history_at_its_next_e
     [(kind, corrected)] = both.published()
     assert (kind, corrected["lifecycle"], corrected["retracted"]) == ("parcours.stage.corrected", "segments", [])
     assert both.count(STUCK_SUBJECTS) == 0
+
+
+@pytest.mark.parametrize("order", [("m1", "m2"), ("m2", "m1")])
+def test_two_events_at_the_first_instant_begin_the_same_journey_in_any_order(
+    driver: Driver, order: tuple[str, str]
+) -> None:
+    names = {"m1": "Nobody Asks For This", "m2": "Page Viewed"}
+    for message_id in order:
+        driver.post([event(message_id, names[message_id], 0)])
+    beginnings = [row for row in driver.rows(ADA) if row.transition == "initial" and row.superseded_at is None]
+    assert [row.cause for row in beginnings] == ["m1", "m1"]

@@ -2,17 +2,20 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-__all__ = ["Journeys", "StoredState", "differing"]
+__all__ = ["Activity", "Journeys", "StoredState", "differing"]
 
 Journeys = dict[str, str]
 """Per subject (``engine workspace subject``) the fingerprint of its standing transitions."""
+
+Activity = Mapping[str, frozenset[str]]
+"""Message ids by subject."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -54,10 +57,13 @@ class StoredState:
         query = f"SELECT * FROM ({_STANDING.format(prefix=ENGINES[engine], cutoff=cutoff)}) AS standing"
         return [row for row in self.rows(engine, query) if row[1] == subject]
 
-    def activity(self, engine: str = "stage_engine") -> dict[str, frozenset[str]]:
-        """Message ids that an engine stored, by subject."""
+    def activity(self, engine: str = "stage_engine", name: Callable[[str], bool] | None = None) -> Activity:
+        """Message ids that an engine stored, by subject, of the events whose names fulfill a condition."""
         found: dict[str, set[str]] = {}
-        for subject, message_id in self.rows(engine, f"SELECT subject, message_id FROM {ENGINES[engine]}activity"):
+        query = f"SELECT subject, message_id, name FROM {ENGINES[engine]}activity"
+        for subject, message_id, event in self.rows(engine, query):
+            if name is not None and not name(event):
+                continue
             found.setdefault(subject, set()).add(message_id)
         return {subject: frozenset(ids) for subject, ids in found.items()}
 

@@ -1,12 +1,14 @@
 """Processes are killed and frozen while a population flows: nothing accepted is lost, nothing is done twice."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from behavior import compile_definition
 from localservers import KafkaServer
+from schemas.language import load_definition
 from schemas.topics import REJECTED
 from tests.faults.acts import Chaos
 from tests.faults.conftest import Undisturbed
@@ -15,11 +17,12 @@ from tests.faults.guarantees import guarantee
 from tests.faults.options import OPTIONS
 from tests.support.mail_sink import MailSink
 from tests.support.population import FRESH_PREFIX
-from tests.support.states import StoredState, differing
+from tests.support.services import CHECKOUT
+from tests.support.states import Activity, StoredState, differing
 from tests.support.system import WRITE_KEY, Cluster, System, Tuning
 
 SETTLED_WITHIN_SECONDS = 120.0
-Activity = Mapping[str, frozenset[str]]
+SEGMENTS = CHECKOUT / "definitions" / "segments" / "segments.yaml"
 KILLS_PER_MINUTE = 6
 """A slow machine's; only the time limit of the tests follows from it."""
 
@@ -79,11 +82,13 @@ def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]
     with guarantee("nothing acknowledged is lost, nothing is stored that was not sent"):
         assert flow.acknowledged == set(population.ids)
         stored = system.state.activity()
-        lost = {
-            subject: found for subject, ids in population.stored.items() if (found := ids - stored.get(subject, set()))
-        }
-        assert lost == {}
-        assert stored == population.stored
+        assert _without(population.stored, stored) == set(), "lost"
+        assert _without(stored, population.stored) == set(), "stored, but never sent"
+        segments = compile_definition(load_definition(SEGMENTS.read_bytes()))
+        where = (system.state, undisturbed.state)
+        segmented, as_undisturbed = (each.activity("segmenter", segments.touches) for each in where)
+        assert _without(as_undisturbed, segmented) == set(), "lost by the segmenter"
+        assert _without(segmented, as_undisturbed) == set(), "stored by the segmenter, but not in the undisturbed run"
     with guarantee("no good record is given up"):
         assert [record.headers for record in system.records(REJECTED)] == []
     with guarantee("the topics tell every change once and in order, and agree with the database"):

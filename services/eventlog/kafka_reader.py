@@ -81,6 +81,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         self._silence: asyncio.TimerHandle | None = None
         self._silent = False
         self._failure: Exception | None = None
+        self._fetching: asyncio.Future[dict[KafkaPartition, list[ConsumerRecord]]] | None = None
         self.closed = False
 
     async def join(self, topics: Sequence[str]) -> None:
@@ -177,6 +178,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         if self.closed:
             return
         self.closed = True
+        self._shut()
         self._changed.set()
         try:
             async with self._lock:
@@ -187,7 +189,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
 
     async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
         """Called by the client beside the poll: close the gate, wait for the poll, tell the listener."""
-        self._open = False
+        self._shut()
         async with self._lock:
             try:
                 await self._give_up()
@@ -262,7 +264,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
             return {}
         await self._observe()
         try:
-            found = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            found = await self._fetch(max_records, timeout_ms)
         except OffsetOutOfRangeError as error:
             raise self._out_of_range(error) from error
         except CorruptRecordException as error:
@@ -287,6 +289,28 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
                 f"Apache Kafka at {self._cluster.bootstrap_servers} has not answered for {_SILENCE_SECONDS:g} s."
             )
         return {}
+
+    async def _fetch(self, max_records: int, timeout_ms: int) -> dict[KafkaPartition, list[ConsumerRecord]]:
+        """What the client has; nothing when the gate is shut meanwhile.
+
+        Left alone, the client would wait for the end of the rebalance, which waits for the end of this poll.
+        """
+        self._fetching = asyncio.ensure_future(self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records))
+        try:
+            return await self._fetching
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if self._open or (caller is not None and caller.cancelling()):
+                raise
+            return {}
+        finally:
+            self._fetching = None
+
+    def _shut(self) -> None:
+        """Close the gate, and end a fetch that is under way; what it had is read again from the sought positions."""
+        self._open = False
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     def _rebalancing(self) -> bool:
         return not self._open

@@ -138,6 +138,45 @@ async def test_members_come_and_go_and_everything_is_counted_and_published_once(
     await writer.close()
 
 
+@pytest.mark.timeout(90)
+async def test_members_join_and_leave_while_records_never_stop_coming(shape: Shape) -> None:
+    writer = shape.log.writer()
+    ended = asyncio.Event()
+    posted = 0
+
+    async def post() -> None:
+        nonlocal posted
+        while not ended.is_set():
+            assert await writer.append([event(posted, f"c{posted % 40}")]) == [None]
+            posted += 1
+            await asyncio.sleep(0.002)
+
+    async with shape.working() as first:
+        posting = asyncio.create_task(post())
+        await until(lambda: read(first) > 50)
+        for _ in range(2):
+            async with shape.working() as second:
+                await until(lambda: len(second.health().partitions) == len(first.health().partitions) == 2)
+                await goes_on(second)
+            await until(lambda: len(first.health().partitions) == PARTITIONS)
+        ended.set()
+        await posting
+        await until(lambda: read(first) == posted and all(settled(worker_lag) for worker_lag in lags(first)))
+    assert changes(await shape.published()).total() == posted
+    await writer.close()
+
+
+async def goes_on(worker: Worker) -> None:
+    """Wait until a worker has stored more events."""
+    seen = read(worker)
+    await until(lambda: read(worker) > seen)
+
+
+def read(worker: Worker) -> int:
+    """How many events are stored as read, of the partitions that the worker owns."""
+    return sum(part.positions[EVENTS] for part in worker.health().partitions)
+
+
 def lags(worker: Worker) -> list[tuple[int | None, ...]]:
     """Per partition: what is left to read, to store and to publish."""
     return [(*each.lag.values(), each.waiting, each.outbox) for each in worker.health().partitions]

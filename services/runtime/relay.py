@@ -18,6 +18,7 @@ from services.runtime.options import Runtime
 from services.runtime.processor import Processor
 from services.runtime.threads import Backoff
 from services.storage import outbox, positions
+from services.storage.database import Transaction
 from services.storage.errors import StorageUnavailable
 
 __all__ = ["Relay"]
@@ -114,7 +115,10 @@ class Relay:
 
     def _stored_while_owned(self) -> positions.Ownership:
         with self._runtime.database.reading() as transaction:
-            stored = positions.load(transaction, self._processor.name, self._partition, self._processor.inputs)
+            return self._owned(transaction)
+
+    def _owned(self, transaction: Transaction) -> positions.Ownership:
+        stored = positions.load(transaction, self._processor.name, self._partition, self._processor.inputs)
         if stored.epoch != self._epoch:
             raise positions.OwnershipLost(
                 f"Partition {self._partition} of {self._processor.name} was taken over by another worker."
@@ -153,13 +157,17 @@ class Relay:
     def _read(self) -> list[SequencedRecord]:
         with self._runtime.database.reading() as transaction:
             chunks = outbox.read(transaction, self._processor.name, self._partition, self._published, _CHUNKS)
-        rows = [
-            SequencedRecord(sequence, record)
-            for chunk in chunks
-            for sequence, record in enumerate(chunk.records, start=chunk.first)
-            if sequence > self._published
-        ]
-        if not rows or rows[0].sequence != self._published + 1:
+            rows = [
+                SequencedRecord(sequence, record)
+                for chunk in chunks
+                for sequence, record in enumerate(chunk.records, start=chunk.first)
+                if sequence > self._published
+            ]
+            complete = bool(rows) and rows[0].sequence == self._published + 1
+            if not complete:
+                # A successor may have published and deleted them while this process was frozen.
+                self._owned(transaction)
+        if not complete:
             missing = self._published + 1
             raise HistoryLost(
                 f"The outbox of {self._processor.name}, partition {self._partition}, lacks the record {missing}: the"

@@ -30,6 +30,7 @@ __all__ = ["Chaos"]
 _WAIT_SECONDS = 60.0
 _SESSION_SECONDS = 10.0
 _HELD_SECONDS = 2.0
+_PRESSED_SECONDS = 0.5
 _WEIGHTS = {"parcours": 1, "ingest": 3, "segmenter": 2, "notifier": 3}
 
 
@@ -166,29 +167,25 @@ class Chaos:
         self.breathe()
 
     def wake_a_zombie_with_full_queues(self) -> None:
-        """Let one engine own everything and read ahead, freeze it between transactions, let another take over; thaw.
+        """Let one engine own everything and read ahead, freeze it between transactions, let another go on; thaw.
 
-        It goes on where it stood, with records that are the other's by now. Only the database can stop it.
+        It goes on where it stood, with records that the other has long stored. Only the database can stop it.
         """
         zombie, other = (self.system.services[f"stage-engine-{number}"] for number in (1, 2))
         other.drain()
         self._owned_anew(zombie)
-        with self._holding("stage_engine_activity") as waiting:
-            _until(lambda: len(waiting()) >= 1, "the engine does not work")
-            time.sleep(1.5)
-            before = self._epochs()
-            zombie.freeze()
-            self.freezes += 1
-            for backend in waiting():
-                self._ask(f"SELECT pg_terminate_backend({backend})")
-            other.start()
-            _until(lambda: all(now > before[p] for p, now in self._epochs().items()), "nobody takes over")
-            _until(lambda: len(waiting()) >= 1, "the new owner does not work")
-            owners = len(waiting())
-            zombie.thaw()
-            deadline = time.monotonic() + _HELD_SECONDS
-            while time.monotonic() < deadline and len(waiting()) <= owners:
-                time.sleep(0.02)
+        with self.flow.pressing():
+            time.sleep(_PRESSED_SECONDS)
+            with self._holding("stage_engine_activity") as waiting:
+                _until(lambda: len(waiting()) >= 1, "the engine does not work")
+                time.sleep(_PRESSED_SECONDS)
+                zombie.freeze()
+                self.freezes += 1
+                for backend in waiting():
+                    self._ask(f"SELECT pg_terminate_backend({backend})")
+        other.start()
+        self.breathe()
+        zombie.thaw()
         self.breathe()
 
     def kill_while_a_mail_is_on_its_way(self, sender: Service) -> None:
@@ -209,16 +206,26 @@ class Chaos:
         partitions = str(list(range(self.system.tuning.partitions)))
         _until(lambda: partitions in text.last_with("worker.assigned"), "the last engine does not own everything")
 
-    def _epochs(self) -> dict[int, int]:
-        rows = self._ask(
-            "SELECT partition, min(epoch) FROM positions WHERE processor = 'stage_engine' GROUP BY partition"
+    def watch_positions(self) -> None:
+        """Have the database note every position that goes back."""
+        self._ask(
+            "CREATE TABLE gone_back (processor text, topic text, partition int, before bigint, after bigint);"
+            " CREATE FUNCTION note_gone_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO gone_back VALUES (NEW.processor, NEW.topic, NEW.partition, OLD.next_offset, NEW.next_offset);"
+            " RETURN NEW; END $$;"
+            " CREATE TRIGGER note_gone_back AFTER UPDATE ON positions FOR EACH ROW"
+            " WHEN (NEW.next_offset < OLD.next_offset) EXECUTE FUNCTION note_gone_back()"
         )
-        return dict(rows)
+
+    def positions_gone_back(self) -> list[tuple[Any, ...]]:
+        """The positions that went back since `watch_positions`."""
+        return self._ask("SELECT * FROM gone_back")
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
         assert self.database is not None
         with psycopg.connect(self.database, autocommit=True) as connection:
-            return connection.execute(query.encode()).fetchall()
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description is not None else []
 
     @contextmanager
     def _holding(self, table: str) -> Iterator[Callable[[], list[int]]]:

@@ -35,13 +35,6 @@ _ANOTHER = "            with self._database.transaction() as transaction:\n"
 _OFFSETS = (
     'auto_offset_reset="none",\n            enable_auto_commit=False,\n            isolation_level="read_committed",\n'
 )
-_INSERT = (
-    "INSERT INTO outbox (processor, partition, first_sequence, last_sequence, records) VALUES (%s, %s, %s, %s, %b)"
-)
-_OVERWRITE = (
-    "%b) ON CONFLICT (processor, partition, first_sequence)"
-    " DO UPDATE SET last_sequence = excluded.last_sequence, records = excluded.records"
-)
 _CLAIM = '.values(status="claimed", lease_owner=owner,'
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -84,14 +77,10 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
-    # With the first edit alone the primary key of the outbox still stops the older owner, and the newer one recovers.
     Mutant(
-        "no compare-and-set: the last writer of positions and outbox wins",
+        "positions move without compare-and-set",
         "cluster",
-        (
-            Edit("services/storage/positions.py", _CONDITION, _WITHOUT),
-            Edit("services/storage/outbox.py", _INSERT, _INSERT.replace("%b)", _OVERWRITE)),
-        ),
+        (Edit("services/storage/positions.py", _CONDITION, _WITHOUT),),
     ),
     Mutant(
         "no seek after an assignment: the group's own offsets are trusted",

@@ -60,6 +60,7 @@ def test_cluster_shape_loses_nothing_and_repeats_nothing_whatever_is_killed_or_f
         with System(tmp_path, tuning, cluster) as system:
             flow = Flow(system.door.port, WRITE_KEY, undisturbed.population, seconds=120 + 4.0 * OPTIONS.kills)
             chaos = Chaos(system, OPTIONS.seed, mail, flow, own_kafka_server, cluster.database_url)
+            chaos.watch_positions()
             flow.start()
             chaos.breathe()
             chaos.kill_the_door_while_the_broker_is_silent()
@@ -68,6 +69,8 @@ def test_cluster_shape_loses_nothing_and_repeats_nothing_whatever_is_killed_or_f
             chaos.freeze_for_longer_than_a_session(system.services["stage-engine-1"])
             chaos.kill_at_random(OPTIONS.kills - chaos.killed)
             _check("cluster", chaos, undisturbed, report)
+            with guarantee("only the owner of a partition moves its position, and only forwards"):
+                assert chaos.positions_gone_back() == []
 
 
 def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]) -> None:

@@ -24,6 +24,7 @@ __all__ = ["BadArguments", "add_demo_command", "credentials_of", "run_demo"]
 _CUSTOMERS = (10, 20_000)
 _SETTLE_PATIENCE = 45.0
 _JOINED_PATIENCE = 300.0
+_READY_PATIENCE = 30.0
 _COLORS = {"pre": "blue", "post": "green", "risk": "yellow", "lost": "red"}
 
 
@@ -114,7 +115,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, clock: "Clock", st
 
 
 def _join(url: str, settings: Settings, clock: "Clock", stack: ExitStack) -> _Target:
-    from services.demo.watching import ServerSilent, Watcher
+    from services.demo.watching import Watcher
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -122,8 +123,7 @@ def _join(url: str, settings: Settings, clock: "Clock", stack: ExitStack) -> _Ta
     write_key, token = credentials_of(settings)
     watcher = Watcher(url.rstrip("/"), token, clock)
     stack.callback(watcher.close)
-    if not watcher.ready():
-        raise ServerSilent(f"{url} does not answer, or is not ready. Start it with `make run`, or check --url.")
+    watcher.wait_until_ready(_READY_PATIENCE)
     return _Target(url.rstrip("/"), write_key, watcher, settings.settle_history, None)
 
 

@@ -52,11 +52,16 @@ class Watcher:
         """Close the connection."""
         self._client.close()
 
-    def _ask(self, method: str, path: str, **parameters: Any) -> Any:
+    def _request(self, method: str, path: str, **parameters: Any) -> httpx.Response:
         try:
-            answer = self._client.request(method, path, params=parameters or None)
+            return self._client.request(method, path, params=parameters or None)
         except httpx.TransportError as error:
-            raise ServerSilent(f"{self._client.base_url} does not answer. Check the address.") from error
+            raise ServerSilent(
+                f"{self._client.base_url} does not answer. Start it with `make run`, or check the address."
+            ) from error
+
+    def _ask(self, method: str, path: str, **parameters: Any) -> Any:
+        answer = self._request(method, path, **parameters)
         if answer.status_code >= 400:
             problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
             detail = problem.get("detail") or f"it answered {answer.status_code}"
@@ -70,6 +75,25 @@ class Watcher:
         except httpx.TransportError:
             return False
 
+    def wait_until_ready(self, patience: float) -> None:
+        """Wait until the server makes progress, `patience` seconds at most: one that has just started joins its groups.
+
+        Raises `ServerSilent`, at once when nobody answers there.
+        """
+        deadline = self._clock.monotonic() + patience
+        while self._request("GET", "/readyz").status_code != 200:
+            if self._clock.monotonic() > deadline:
+                raise ServerSilent(f"{self._client.base_url} is not ready after {patience:.0f} s. See its log.")
+            time.sleep(_EVERY)
+
+    def _workers(self) -> list[dict[str, Any]]:
+        """What /readyz tells of every worker; also while one of them is not ready, which may pass."""
+        answer = self._request("GET", "/readyz")
+        if answer.status_code not in (200, 503):
+            raise ServerSilent(f"{self._client.base_url} refused /readyz: it answered {answer.status_code}")
+        workers: list[dict[str, Any]] = answer.json()["workers"]
+        return workers
+
     def sign_in_link(self) -> str:
         """A new link that signs a browser in, once. Raises `ServerSilent`."""
         return str(self._ask("POST", "/v1/sign-in-links")["url"])
@@ -80,7 +104,7 @@ class Watcher:
         0 means settled: nothing to read, publish or send, and no instant due up to then. Raises `ServerSilent`.
         """
         work = 0
-        for worker in self._ask("GET", "/readyz")["workers"]:
+        for worker in self._workers():
             for partition in worker["partitions"]:
                 lag = partition["lag"]
                 waits = partition["due"] or parse_instant(partition["clock"]) < after
@@ -95,7 +119,7 @@ class Watcher:
         beginning at `after`.
         """
         deadline = self._clock.monotonic() + patience
-        tells = bool(self._ask("GET", "/readyz")["workers"])
+        tells = bool(self._workers())
         wanted, calm = (_CALM, 0) if tells else (_STILL, 0)
         before: Result | None = None
         while calm < wanted:

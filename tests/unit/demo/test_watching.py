@@ -149,6 +149,37 @@ def test_a_server_that_never_gets_done_is_given_up_in_a_sentence(serve: Callable
     watcher.close()
 
 
+def test_a_server_that_is_still_starting_is_waited_for(serve: Callable[[Answer], str]) -> None:
+    statuses = iter([503, 503, 200])
+
+    watcher = Watcher(serve(lambda _: (next(statuses), {"workers": []})), "token", ManualClock(NOW))
+    watcher.wait_until_ready(10)
+    assert list(statuses) == []
+    watcher.close()
+
+
+def test_a_server_that_never_gets_ready_is_given_up_in_a_sentence(serve: Callable[[Answer], str]) -> None:
+    watcher = Watcher(serve(lambda _: (503, {"workers": []})), "token", ManualClock(NOW))
+    with pytest.raises(ServerSilent, match="is not ready"):
+        watcher.wait_until_ready(0.05)
+    watcher.close()
+
+
+def test_a_worker_that_stops_for_a_moment_is_waited_for(serve: Callable[[Answer], str]) -> None:
+    statuses = iter([200, 503, 200, 200])
+
+    def answer(path: str) -> tuple[int, Any]:
+        if path.startswith("/v1/messages"):
+            return 200, {"messages": [], "next": None}
+        status = next(statuses)
+        return status, {"workers": [{"partitions": [partition(lag=int(status == 503))]}]}
+
+    watcher = Watcher(serve(answer), "token", ManualClock(NOW))
+    watcher.settle(NOW, 10, lambda _: None)
+    assert list(statuses) == []
+    watcher.close()
+
+
 def test_a_refusal_is_told_in_the_servers_own_words(serve: Callable[[Answer], str]) -> None:
     watcher = Watcher(serve(lambda _: (401, {"detail": "Send an API token."})), "wrong", ManualClock(NOW))
     with pytest.raises(ServerSilent, match=r"refused /v1/lifecycles/default/stages: Send an API token\."):

@@ -1,7 +1,7 @@
 """Where the objects of a running system meet: what each service is made of, on either shape."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import MetaData
@@ -22,10 +22,10 @@ __all__ = ["ENGINES", "SERVICES", "Container", "Migrated", "Replacements", "chec
 ENGINES: Final = ("stage_engine", "segmenter", "notifier")
 SERVICES: Final = ("ingest", *ENGINES)
 
-_KAFKA_PUBLISH_SECONDS: Final = 0.1
+_PUBLISH_SECONDS: Final = 0.1
 _CLUSTER_THREADS: Final = 2
-# Three engines read ahead two batches per partition in one process: smaller batches keep its memory small.
-_EMBEDDED_BATCH: Final = 1_000
+# Engines that share a process share its memory: what one of them alone reads ahead, three may not.
+_SHARED_BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,10 @@ class Migrated:
     tables: tuple[str, ...]
 
 
-def make_container(settings: Settings, replacements: Replacements | None = None) -> Container:
-    """The parts for these settings; nothing is opened yet."""
+def make_container(
+    settings: Settings, replacements: Replacements | None = None, services: Collection[str] = SERVICES
+) -> Container:
+    """The parts for these settings, in a process that runs `services`; nothing is opened yet."""
     given = replacements or Replacements()
     clock = given.clock or SystemClock()
     return Container(
@@ -84,7 +86,7 @@ def make_container(settings: Settings, replacements: Replacements | None = None)
         ids=given.ids or RandomIds(clock.now),
         log=given.log or _log(settings, clock),
         databases=_databases(settings),
-        options=given.options or _options(settings),
+        options=given.options or _options(settings, services),
     )
 
 
@@ -104,10 +106,11 @@ def _databases(settings: Settings) -> Mapping[str, Database]:
     return {service: Database(settings.data_dir / f"{service}.db") for service in SERVICES}
 
 
-def _options(settings: Settings) -> WorkerOptions:
+def _options(settings: Settings, services: Collection[str]) -> WorkerOptions:
     if settings.cluster:
-        return WorkerOptions(settle=settings.settle, publish_every=_KAFKA_PUBLISH_SECONDS, threads=_CLUSTER_THREADS)
-    return WorkerOptions(settle=settings.settle, batch_records=_EMBEDDED_BATCH)
+        return WorkerOptions(settle=settings.settle, publish_every=_PUBLISH_SECONDS, threads=_CLUSTER_THREADS)
+    options = WorkerOptions(settle=settings.settle, publish_every=_PUBLISH_SECONDS)
+    return options if len(set(ENGINES) & set(services)) == 1 else replace(options, batch_records=_SHARED_BATCH)
 
 
 def tables_of(service: str) -> tuple[MetaData, ...]:

@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Integer, LargeBinary, Table
 
 from tracks.ports import Transaction
 
 __all__ = ["InsertMany", "SelectMany", "UpdateMany"]
+
+
+# Every statement that the driver runs gives the interpreter's lock away and takes it again.
+_ROWS_AT_ONCE: Final = 32
 
 
 def _postgresql_type(table: Table, column: str) -> str:
@@ -30,18 +36,22 @@ def _columns_of(rows: Sequence[Sequence[object]]) -> list[list[object]]:
 
 
 class InsertMany:
-    """Inserts rows given as tuples in the order of the table's columns.
+    """Inserts rows given as tuples in the order of the table's columns; the order of the rows does not matter.
 
-    `on_conflict` is what follows ON CONFLICT, for example ``DO NOTHING``.
+    They are written in the order of the primary key, so that a page of its index is visited once. `on_conflict` is what
+    follows ON CONFLICT, for example ``DO NOTHING``.
     """
 
     def __init__(self, table: Table, on_conflict: str | None = None) -> None:
-        """Writes both statements once."""
+        """Writes the statements once."""
         names = [column.name for column in table.columns]
         head = f"INSERT INTO {table.name} ({', '.join(names)})"
         tail = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+        row = f"({', '.join('?' * len(names))})"
         self._postgresql = f"{head} SELECT * FROM {_unnest(table, names)}{tail}"
-        self._sqlite = f"{head} VALUES ({', '.join('?' * len(names))}){tail}"
+        self._sqlite = f"{head} VALUES {row}{tail}"
+        self._sqlite_many = f"{head} VALUES {', '.join([row] * _ROWS_AT_ONCE)}{tail}"
+        self._primary_key = itemgetter(*(names.index(column.name) for column in table.primary_key))
 
     def run(self, transaction: Transaction, rows: Sequence[Sequence[object]]) -> int:
         """Insert; returns how many rows were written."""
@@ -49,10 +59,15 @@ class InsertMany:
             return 0
         driver = transaction.driver
         if transaction.dialect == "postgresql":
-            written: int = driver.execute(self._postgresql, _columns_of(rows)).rowcount
+            ordered = sorted(rows, key=self._primary_key)
+            written: int = driver.execute(self._postgresql, _columns_of(ordered)).rowcount
             return written
         before: int = driver.total_changes
-        driver.executemany(self._sqlite, rows)
+        rows = sorted(rows, key=self._primary_key)
+        whole = len(rows) - len(rows) % _ROWS_AT_ONCE
+        many = range(0, whole, _ROWS_AT_ONCE)
+        driver.executemany(self._sqlite_many, (list(chain(*rows[at : at + _ROWS_AT_ONCE])) for at in many))
+        driver.executemany(self._sqlite, rows[whole:])
         after: int = driver.total_changes
         return after - before
 
@@ -61,7 +76,8 @@ class InsertMany:
     ) -> tuple[int, Iterable[tuple[Any, ...]]]:
         """Insert on PostgreSQL; returns how many rows were written, and lazily those columns of each of them."""
         cursor = transaction.driver.cursor(binary=True)
-        cursor.execute(f"{self._postgresql} RETURNING {', '.join(columns)}", _columns_of(rows))
+        ordered = sorted(rows, key=self._primary_key)
+        cursor.execute(f"{self._postgresql} RETURNING {', '.join(columns)}", _columns_of(ordered))
         return cursor.rowcount, cursor
 
 

@@ -56,7 +56,7 @@ class TrackStore:
             # The rows of one statement get the next rowids; RETURNING is silently empty under executemany.
             table = self.tables.activity.name
             last = transaction.driver.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()[0]
-            written = self._insert_activity.run(transaction, sorted(rows))
+            written = self._insert_activity.run(transaction, rows)
             fresh = set()
             if written < len(rows):
                 statement = f"SELECT {', '.join(_EVENT)} FROM {table} WHERE rowid > ?"

@@ -121,7 +121,7 @@ async def running_system(
             stack.callback(folder.unlock)
         elif "ingest" in services:
             folder.make()
-        container = make_container(settings, replacements)
+        container = make_container(settings, replacements, services)
         stack.callback(container.close)
         # The API reads what the other services store.
         touched = SERVICES if "ingest" in services else services

@@ -38,10 +38,10 @@ _CONNECT_SECONDS: Final = 5
 _READERS: Final = 8
 _MIGRATION_LOCK: Final = 0x70617263
 _PAGE_BYTES: Final = 4096
-_CACHE_KIBIBYTES: Final = 16_384
-_JOURNAL_BYTES: Final = 64 * 1_048_576
+_CACHE_KIBIBYTES: Final = 32_768
+_JOURNAL_BYTES: Final = 256 * 1_048_576
 # A batch changes pages all over the file; a checkpoint after every few of them would write most pages again and again.
-_CHECKPOINT_PAGES: Final = 4_000
+_CHECKPOINT_PAGES: Final = 32_000
 
 _versions = MetaData()
 _schema_version = Table("schema_version", _versions, Column("version", Integer, nullable=False))

@@ -38,14 +38,21 @@ class Subject:
         "workspace",
     )
 
-    def __init__(self, workspace: str, subject: str, partition: int, definitions: Sequence[Definition]) -> None:
-        """A subject of whom nothing is known yet."""
+    def __init__(
+        self,
+        workspace: str,
+        subject: str,
+        partition: int,
+        definitions: Sequence[Definition],
+        states: list[State | None] | None = None,
+    ) -> None:
+        """A subject of whom nothing is known yet, or of whom only `states` are."""
         self.key = record_key(workspace, subject)
         self.workspace = workspace
         self.subject = subject
         self.partition = partition
         self.definitions = definitions
-        self.states: list[State | None] = [State.new(definition) for definition in definitions]
+        self.states = [State.new(definition) for definition in definitions] if states is None else states
         self.wake_at: int | None = None
         self.first_at: int | None = None
         self.last_at = 0
@@ -110,9 +117,9 @@ def row_of_subject(subject: Subject) -> SubjectRow:
 
 def subject_of_row(row: SubjectRow, definitions: Sequence[Definition]) -> Subject:
     """The stored subject; where a definition is new or has changed since, it has no state."""
-    subject = Subject(row.workspace, row.subject, row.partition, definitions)
     stored = _decoder.decode(row.states)
-    subject.states = [_load(definition, stored.get(definition.name)) for definition in definitions]
+    states = [_load(definition, stored.get(definition.name)) for definition in definitions]
+    subject = Subject(row.workspace, row.subject, row.partition, definitions, states)
     subject.wake_at = row.wake_at
     subject.first_at = row.first_at
     subject.last_at = row.last_at

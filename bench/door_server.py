@@ -23,6 +23,7 @@ from schemas.events import Batch, TrackEvent
 from schemas.ids import DEFAULT_WORKSPACE, record_key, user_subject
 from schemas.topics import EVENTS, TOPICS
 from services.eventlog.kafka import KafkaEventLog
+from services.processes.running import collect_rarely
 
 __all__ = ["PARTITIONS", "now", "prefix_of"]
 
@@ -96,6 +97,8 @@ async def _serve(kind: str, bootstrap_servers: str, port: int) -> None:
     async def cpu() -> float:
         return process_time()
 
+    if kind == "ours":
+        collect_rarely()  # as every process of Parcours does
     prepared = _ours if kind == "ours" else _plain
     async with prepared(bootstrap_servers, rest) as app:
         config = uvicorn.Config(app, port=port, http="httptools", lifespan="off", log_level="warning", access_log=False)

@@ -1,5 +1,6 @@
 """Records on topics: bytes, CloudEvents 1.0 headers in the Kafka binding's binary mode, and places."""
 
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -143,7 +144,5 @@ def read_envelope(record: StoredRecord) -> EventEnvelope:
 
 def record_size(record: Record) -> int:
     """Bytes that a record counts against its topic's limit: key + value + headers + `RECORD_OVERHEAD`."""
-    size = RECORD_OVERHEAD + len(record.key or b"") + len(record.value or b"")
-    for name, value in record.headers:
-        size += len(name) + len(value)
-    return size
+    headers = sum(map(len, chain.from_iterable(record.headers)))
+    return RECORD_OVERHEAD + len(record.key or b"") + len(record.value or b"") + headers

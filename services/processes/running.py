@@ -14,7 +14,7 @@ from typing import Final
 from schemas.language_yaml import InvalidDefinition
 from services.errors import code_of, sentence_of
 
-__all__ = ["FAILED", "OK", "REFUSED", "LoopLag", "run_process", "tell_error"]
+__all__ = ["FAILED", "OK", "REFUSED", "LoopLag", "collect_rarely", "run_process", "tell_error"]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -98,8 +98,15 @@ def _end_now() -> None:
     os._exit(FAILED)
 
 
-# An engine's states live as long as its cache: looking through them again and again cost a sixth of its CPU time.
 _COLLECT: Final = (50_000, 20, 50)
+
+
+def collect_rarely() -> None:
+    """Look for cyclic garbage rarely; there is next to none.
+
+    An engine's states live as long as its cache: looking through them again and again cost a sixth of its CPU time.
+    """
+    gc.set_threshold(*_COLLECT)
 
 
 def run_process(main: Main) -> int:
@@ -118,7 +125,7 @@ def run_process(main: Main) -> int:
         with _stopping_on_signals(stop):
             await main(stop, is_up)
 
-    gc.set_threshold(*_COLLECT)
+    collect_rarely()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from localservers import KafkaServer, LocalServerFailed, PostgresServer
 from services.settings import InvalidSetting, Settings, load_settings
@@ -27,7 +28,9 @@ LOOK_SECONDS = 0.2
 
 
 class ClusterFailed(Exception):
-    """A part of the cluster did not start, or ended by itself."""
+    """A part of the cluster ended by itself. Its last line says why."""
+
+    code = "cluster_failed"
 
 
 def command(*arguments: str) -> list[str]:
@@ -65,7 +68,7 @@ class Services:
         environment = self._environment | {"PARCOURS_PORT": str(port)}
         self._running[name] = subprocess.Popen(command(service), env=environment, cwd=ROOT, start_new_session=True)
 
-    def watch(self) -> None:
+    def watch(self) -> NoReturn:
         """Return never, but by an error. Raises `ClusterFailed` when a service ends by itself."""
         while True:
             for name, process in self._running.items():
@@ -87,8 +90,11 @@ class Services:
                 process.wait()
 
 
-def run(settings: Settings, each: int) -> None:
-    """Start everything, and watch it until Ctrl-C. Raises `ClusterFailed`, `LocalServerFailed`."""
+def run(settings: Settings, each: int) -> int:
+    """Start everything, and watch it until Ctrl-C; returns only the exit code of a migration that said why it failed.
+
+    Raises `ClusterFailed`, `LocalServerFailed`.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="parcours-cluster-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -100,12 +106,12 @@ def run(settings: Settings, each: int) -> None:
             environment |= stack.enter_context(local_servers())
             for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
                 print(f"  {name}={environment[name]}", flush=True)
-        if subprocess.run(command("migrate"), env=environment, cwd=ROOT, check=False).returncode != 0:
-            raise ClusterFailed("Topics and tables could not be created.")
+        if (code := subprocess.run(command("migrate"), env=environment, cwd=ROOT, check=False).returncode) != 0:
+            return code
         services = Services(environment, settings, each)
         stack.callback(services.drain)
         print("Ctrl-C stops everything, in order.", flush=True)
-        services.watch()
+        return services.watch()
 
 
 def main(arguments: list[str]) -> int:
@@ -115,17 +121,13 @@ def main(arguments: list[str]) -> int:
     each: int = parser.parse_args(arguments).each
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(load_settings(), max(1, each))
+        return run(load_settings(), max(1, each))
     except KeyboardInterrupt:
         print("\nStopped.")
         return 0
-    except (ClusterFailed, LocalServerFailed) as error:
-        print(f"parcours: {error}", file=sys.stderr)
-        return 1
-    except InvalidSetting as error:
+    except (ClusterFailed, LocalServerFailed, InvalidSetting) as error:
         print(f"parcours: {error} [{error.code}]", file=sys.stderr)
-        return 2
-    return 0
+        return 1 if isinstance(error, ClusterFailed) else 2
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from services.errors import ServiceError
 
 if TYPE_CHECKING:
-    from schemas.language import DefinitionFile
+    from schemas.language import DefinitionFile, InvalidDefinition
     from services.settings import Settings
 
 __all__ = ["BadTime", "UnreadableDefinition", "add_lifecycle_commands", "run_check", "run_simulate"]
@@ -129,6 +129,6 @@ def _instant(text: str | None) -> int | None:
         raise BadTime(f"--as-of: {error}") from error
 
 
-def _tell_problems(error: Exception) -> None:
+def _tell_problems(error: "InvalidDefinition") -> None:
     for line in str(error).splitlines():
-        print(f"parcours: {line}", file=sys.stderr)
+        print(f"parcours: {line} [{error.code}]", file=sys.stderr)

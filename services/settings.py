@@ -66,6 +66,9 @@ _NUMBERS = {"port": (0, 65_535), "partitions": (1, 1_024), "workers": (1, 64)}
 _PATHS = ("data_dir", "definitions_dir")
 _TEXTS = ("host", "write_key", "api_token", "smtp_url", "mail_from")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_DATABASE = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9]+)?://")
+_BROKER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+_KAFKA_PORT = 9_092
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -110,6 +113,23 @@ def _prefix(_name: str, text: str) -> str:
     return text
 
 
+def _database_url(text: str) -> str:
+    if not _DATABASE.match(text):
+        raise InvalidSetting("DATABASE_URL must be an address like postgresql://user:password@host:5432/name.")
+    return text
+
+
+def _brokers(text: str) -> str:
+    for address in text.split(","):
+        found = _BROKER.fullmatch(address.strip())
+        if found is None or not 0 < int(found["port"] or _KAFKA_PORT) <= 65_535:
+            raise InvalidSetting(
+                "KAFKA_BOOTSTRAP_SERVERS must be addresses like host1:9092,host2:9092,"
+                f" not {address.strip()[:64]!r} among them."
+            )
+    return text
+
+
 def _text(_name: str, text: str) -> str:
     return text
 
@@ -145,8 +165,9 @@ def load_settings(
     for name, read in _READERS.items():
         if (text := given(name)) is not None:
             values[name] = read(name, text)
-    values["database_url"] = source.get("DATABASE_URL") or None
-    values["kafka_bootstrap_servers"] = source.get("KAFKA_BOOTSTRAP_SERVERS") or None
-    if (values["database_url"] is None) != (values["kafka_bootstrap_servers"] is None):
+    database_url, brokers = source.get("DATABASE_URL"), source.get("KAFKA_BOOTSTRAP_SERVERS")
+    values["database_url"] = _database_url(database_url) if database_url else None
+    values["kafka_bootstrap_servers"] = _brokers(brokers) if brokers else None
+    if bool(database_url) != bool(brokers):
         raise InvalidSetting("DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS belong together: set both, or neither.")
     return Settings(**values)  # type: ignore[arg-type]  # each name is a field, checked just above

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.records import Headers, Place, Record, StoredRecord
-from services.eventlog.port import CorruptRecord, LogError, LogUnavailable, OffsetOutOfRange
+from services.eventlog.port import CorruptRecord, LogError, LogNewer, LogUnavailable, OffsetOutOfRange
 
 __all__ = ["Fetched", "Stream", "Topic", "Want", "connect", "encoded_record", "failure", "first_id", "frame"]
 __all__ += ["load_topics", "prune_stream", "read_stream", "read_streams", "snapshot", "stream_bounds"]
@@ -128,7 +128,10 @@ def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
     if application != APPLICATION and tables:
         raise LogError(f"{path} is not an event log of Parcours. Move it away, then start again.")
     if version > FORMAT:
-        raise LogError(f"The event log {path} was written by a newer version of Parcours. Start that version.")
+        raise LogNewer(
+            f"The event log {path} was written by a newer version of Parcours. Start the newer program, or choose"
+            " another PARCOURS_DATA_DIR."
+        )
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:

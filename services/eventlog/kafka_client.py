@@ -31,6 +31,7 @@ BATCH_BYTES = 512 * 1024
 """Bytes of one batch of records: under the limit of every topic, so that a batch is never refused for its size."""
 
 _REQUEST_MS = 5_000
+_WAY_OUT = "Check that it runs, and check KAFKA_BOOTSTRAP_SERVERS."
 _STOP_SECONDS = 3.0
 _SIZES = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
@@ -90,7 +91,7 @@ def error_of(error: BaseException, cluster: Cluster) -> LogError:
     if isinstance(error, _FENCED):
         return Fenced("Another publisher of the same name took over. This one stops.")
     kind = type(error).__name__
-    return LogUnavailable(f"Apache Kafka at {cluster.bootstrap_servers} does not answer ({kind}). Try again later.")
+    return LogUnavailable(f"Apache Kafka at {cluster.bootstrap_servers} does not answer ({kind}). {_WAY_OUT}")
 
 
 @asynccontextmanager
@@ -101,7 +102,7 @@ async def answering(cluster: Cluster, seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise LogUnavailable(
-            f"Apache Kafka at {cluster.bootstrap_servers} did not answer within {seconds:g} s. Try again later."
+            f"Apache Kafka at {cluster.bootstrap_servers} did not answer within {seconds:g} s. {_WAY_OUT}"
         ) from error
     except (KafkaError, OSError) as error:
         raise error_of(error, cluster) from error

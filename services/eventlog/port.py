@@ -20,9 +20,9 @@ from typing import NamedTuple, Protocol
 from schemas.records import Place, Record, StoredRecord
 from schemas.topics import TopicSpec
 
-__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogClosed", "LogError", "LogUnavailable"]
-__all__ += ["OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener", "RecordTooLarge", "SequencedPublisher"]
-__all__ += ["SequencedRecord", "TopicMismatch", "TopicPartition", "UnknownTopic", "Writer"]
+__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogClosed", "LogError", "LogNewer"]
+__all__ += ["LogUnavailable", "OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener", "RecordTooLarge"]
+__all__ += ["SequencedPublisher", "SequencedRecord", "TopicMismatch", "TopicPartition", "UnknownTopic", "Writer"]
 
 
 class LogError(Exception):
@@ -35,6 +35,12 @@ class LogUnavailable(LogError):
     """The event log did not answer in time. Nothing is known to be stored; send again later."""
 
     code = "log_unavailable"
+
+
+class LogNewer(LogError):
+    """The event log was written by a newer version of Parcours. Start that one, or choose another data folder."""
+
+    code = "log_newer"
 
 
 class LogClosed(LogError):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -10,6 +11,7 @@ from services.errors import ServiceError
 __all__ = ["DataFolder", "DataFolderInUse", "DataFolderUnwritable"]
 
 _LOCK: Final = "lock"
+_WAY_OUT: Final = "Give this user the right and the room to write there, or choose another folder with DATA_DIR="
 
 
 class DataFolderUnwritable(ServiceError):
@@ -37,7 +39,6 @@ class DataFolder:
 
         Raises `DataFolderUnwritable`.
         """
-        way_out = "Give this user the right to write there, or choose another folder with DATA_DIR="
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -46,9 +47,9 @@ class DataFolder:
             ) from error
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
-            raise DataFolderUnwritable(f"The data folder {self.path} cannot be made: {reason}. {way_out}.") from error
+            raise DataFolderUnwritable(f"The data folder {self.path} cannot be made: {reason}. {_WAY_OUT}.") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise DataFolderUnwritable(f"The data folder {self.path} is not writable. {way_out}.")
+            raise DataFolderUnwritable(f"The data folder {self.path} is not writable. {_WAY_OUT}.")
 
     def lock(self) -> None:
         """Make the folder and lock it for this process. Raises `DataFolderUnwritable`, `DataFolderInUse`."""
@@ -56,8 +57,7 @@ class DataFolder:
         try:
             lock = (self.path / _LOCK).open("a+")
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise DataFolderUnwritable(f"The data folder {self.path} is not writable: {reason}.") from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -69,10 +69,20 @@ class DataFolder:
                 f"The data folder {self.path} is already in use by {by}."
                 " Stop that one first, or choose another folder with DATA_DIR=."
             ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+        except OSError as error:
+            # Closing writes what is left of the buffer, and fails like the first time.
+            with suppress(OSError):
+                lock.close()
+            raise self._unwritable(error) from error
         self._lock = lock
+
+    def _unwritable(self, error: OSError) -> DataFolderUnwritable:
+        reason = (error.strerror or "unknown error").lower()
+        return DataFolderUnwritable(f"The data folder {self.path} is not writable: {reason}. {_WAY_OUT}.")
 
     def unlock(self) -> None:
         """Let others have it. Idempotent."""

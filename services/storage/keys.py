@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ RELOAD_AFTER: Final = 30_000
 RELOAD_PATIENCE: Final = 1.0
 MAX_SECRET_BYTES: Final = 256
 _CREATION_LOCK: Final = 0x70616B65
+_ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_.:/@+-]*$")
 
 
 class KeyKind(StrEnum):
@@ -224,7 +226,8 @@ def ensure_keys(settings: Settings, database: Database, clock: Callable[[], int]
 
 
 def _write_credentials(path: Path, values: Mapping[str, str]) -> None:
-    kept = [line for line in _lines(path) if line.partition("=")[0] not in values]
+    # Shells read this file too: a line that is no assignment would end them.
+    kept = [line for line in _lines(path) if _ASSIGNMENT.match(line) and line.partition("=")[0] not in values]
     text = "\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")

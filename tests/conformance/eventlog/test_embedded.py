@@ -277,7 +277,7 @@ def newer(path: Path) -> None:
     [
         (foreign, "is not an event log of Parcours"),
         (other_database, "is not an event log of Parcours"),
-        (newer, "was written by a newer version of Parcours"),
+        (newer, "was written by a newer version of Parcours. Start the newer program, or choose another"),
         (lambda path: path.mkdir(), "cannot be opened"),
     ],
     ids=["text", "another database", "newer version", "folder"],

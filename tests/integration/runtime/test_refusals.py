@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import main
-from services.storage.data_folder import DataFolder
+from services.storage.data_folder import DataFolder, DataFolderUnwritable
 from services.storage.database import SCHEMA_VERSION
 from tests.support.servers import KafkaAddress, PostgresAddress
 
@@ -79,8 +80,25 @@ def test_a_data_folder_that_cannot_be_written_to_is_named(
 ) -> None:
     environment.setattr("os.access", lambda *_: False)
     said = refused(capsys, "run")
-    assert "data is not writable. Give this user the right to write there" in said
+    assert "data is not writable. Give this user the right and the room to write there" in said
     assert said.endswith("[data_folder_unwritable]")
+
+
+def test_a_lock_that_cannot_be_taken_is_said_with_a_way_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "data" / "lock").mkdir(parents=True)
+    said = refused(capsys, "run")
+    assert "data is not writable: is a directory. Give this user the right and the room to write there" in said
+    assert said.endswith("[data_folder_unwritable]")
+
+
+def test_a_start_without_room_for_a_byte_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(DataFolderUnwritable, match=r"is not writable: .* the right and the room to write there"):
+            DataFolder(tmp_path / "data").lock()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_data_folder_in_use_names_the_process(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -110,6 +128,15 @@ def test_data_of_a_newer_version_is_refused(capsys: pytest.CaptureFixture[str], 
         ("PARCOURS_LOG_LEVEL", "loud", "PARCOURS_LOG_LEVEL must be one of"),
         ("PARCOURS_SMTP_URL", "http://mail", "PARCOURS_SMTP_URL must look like smtp://"),
         ("DATABASE_URL", "postgresql://host/name", "belong together: set both, or neither."),
+        ("DATABASE_URL", "parcours", "DATABASE_URL must be an address like postgresql://"),
+        (
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "127.0.0.1:abc",
+            "must be addresses like host1:9092,host2:9092, not '127.0.0.1:abc'",
+        ),
+        ("KAFKA_BOOTSTRAP_SERVERS", ",", "KAFKA_BOOTSTRAP_SERVERS must be addresses like"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "http://host:9092", "KAFKA_BOOTSTRAP_SERVERS must be addresses like"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "host:70000", "KAFKA_BOOTSTRAP_SERVERS must be addresses like"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -168,7 +195,9 @@ def test_a_database_of_another_kind_is_refused(
 ) -> None:
     environment.setenv("DATABASE_URL", "mysql://someone:hidden@host/name")
     environment.setenv("KAFKA_BOOTSTRAP_SERVERS", NOBODY_LISTENS)
-    assert "DATABASE_URL must begin with postgresql://, not mysql://. [" in refused(capsys, "run")
+    said = refused(capsys, "run")
+    assert "DATABASE_URL must be an address like postgresql://user:password@host:5432/name. [" in said
+    assert "hidden" not in said
 
 
 def test_a_wrong_database_is_refused(
@@ -186,6 +215,7 @@ def test_an_unreachable_broker_is_named(
     environment.setenv("KAFKA_BOOTSTRAP_SERVERS", NOBODY_LISTENS)
     said = refused(capsys, "ingest")
     assert NOBODY_LISTENS in said
+    assert "Check that it runs, and check KAFKA_BOOTSTRAP_SERVERS." in said
     assert said.endswith("[log_unavailable]")
 
 

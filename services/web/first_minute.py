@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -48,9 +49,10 @@ class FirstEventReads(Protocol):
 
 
 def _credentials(settings: Settings) -> Path | None:
-    """The file with the write key, if a start wrote one and the environment does not bring the key."""
+    """The file with the keys that the settings do not bring, if a start wrote one."""
     path = (settings.data_dir / "credentials.env").absolute()
-    return path if settings.write_key is None and path.is_file() else None
+    brought = settings.write_key is not None and settings.api_token is not None
+    return path if not brought and path.is_file() else None
 
 
 def curl_line(settings: Settings, address: str) -> str:
@@ -59,7 +61,7 @@ def curl_line(settings: Settings, address: str) -> str:
     `address` is where the server answers, as a URL.
     """
     curl = f'curl -u "$PARCOURS_WRITE_KEY:" {address}/v1/track -d {shlex.quote(_FIRST_BODY)}'
-    path = _credentials(settings)
+    path = _credentials(settings) if settings.write_key is None else None
     return curl if path is None else f"(. {shlex.quote(str(path))}; {curl})"
 
 
@@ -87,7 +89,9 @@ class Welcome:
             f"  {'keys':<11} {keys}",
             f"  {'sign in':<11} {self.address}{self.link}  (once, within ten minutes)",
             f"  {'API':<11} {self.address}/docs",
-            "Send a first event:",
+            "Send a first event:"
+            if self.settings.write_key is None
+            else "Send a first event, from a shell that has PARCOURS_WRITE_KEY:",
             f"  {curl_line(self.settings, self.address)}",
             WAITING,
         ]
@@ -123,6 +127,11 @@ class FirstMinute:
                 self._say(self._line(event, found))
                 return
             await asyncio.sleep(_LOOK_EVERY)
+        # One that was sent before an earlier stop changes nothing now, and is no news to the stage engine.
+        with suppress(StorageError):
+            if (found := await asyncio.to_thread(self._reads.applied, event.subject, event.name, 0)) is not None:
+                self._say(f"{self._line(event, found)} (sent before)")
+                return
         log.warning("first_event.not_applied", extra={"event": event.name})
 
     def _line(self, event: FirstEvent, found: Applied) -> str:

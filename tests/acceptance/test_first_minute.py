@@ -112,6 +112,7 @@ def test_keys_of_the_environment_are_written_nowhere_and_the_line_takes_them_fro
     with started(tmp_path, **keys) as parcours:
         parcours.line(WAITING)
         parcours.line("keys +from the environment")
+        parcours.line("Send a first event, from a shell that has PARCOURS_WRITE_KEY:")
         assert pasted(parcours, tmp_path, PARCOURS_WRITE_KEY=keys["PARCOURS_WRITE_KEY"]) == '{"success": true}'
         parcours.line("first event: Order Completed")
         assert all(key not in parcours.output for key in keys.values())
@@ -121,6 +122,15 @@ def test_keys_of_the_environment_are_written_nowhere_and_the_line_takes_them_fro
     assert written
     for path in written:
         assert not any(key.encode() in path.read_bytes() for key in keys.values()), path.name
+
+
+def test_a_key_that_is_made_beside_a_given_one_is_told_with_its_file(tmp_path: Path) -> None:
+    with started(tmp_path, PARCOURS_WRITE_KEY="wk_of_the_environment") as parcours:
+        parcours.line(WAITING)
+        path = Path(parcours.line(r"keys +(/.*)")[1])
+        token = parcours.line("API token +(.*)")[1]
+        assert path.read_text() == f"PARCOURS_API_TOKEN={token}\n"
+        assert pasted(parcours, tmp_path, PARCOURS_WRITE_KEY="wk_of_the_environment") == '{"success": true}'
 
 
 def test_unknown_write_keys_are_told_in_one_line_with_their_count(first_start: Started) -> None:

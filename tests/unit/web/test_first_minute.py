@@ -73,6 +73,15 @@ async def test_an_event_that_no_engine_applies_is_given_up_and_logged(
     assert said == []
 
 
+async def test_an_event_that_was_sent_before_an_earlier_stop_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_minute, "_LOOK_EVERY", 0.001)
+    monkeypatch.setattr(first_minute, "_LOOK_TIMES", 3)
+    reads = Reads(Applied("default", "stage", None, "adoption"), after=3)
+    (said,) = await told(reads)
+    assert said.endswith("customer ada, stage new -> Adoption (sent before)")
+    assert [since for _, _, since in reads.questions] == [1000, 1000, 1000, 0]
+
+
 def made(folder: Path) -> Created:
     """What a first start makes."""
     (folder / "credentials.env").write_text("PARCOURS_WRITE_KEY=wk_1\nPARCOURS_API_TOKEN=pt_1\n")

@@ -58,11 +58,15 @@ class Chaos:
         """How many processes were killed so far."""
         return sum(self.kills.values())
 
+    def spared(self) -> set[str]:
+        """The services of which no process was killed so far."""
+        return {_service(name) for name in self.system.services} - self.kills.keys()
+
     def kill(self, service: Service) -> None:
         """SIGKILL, counted."""
         service.kill()
         self._frozen.discard(service.name)
-        self.kills[service.name.rstrip("-0123456789")] += 1
+        self.kills[_service(service.name)] += 1
 
     def restart(self, service: Service) -> None:
         """SIGKILL, and start at once; now and then it is left time to come up."""
@@ -72,10 +76,11 @@ class Chaos:
             service.wait_ready("/healthz")
 
     def kill_at_random(self, kills: int) -> None:
-        """Kill and restart so many processes, one after the other, at random moments."""
+        """Kill and restart so many processes, one after the other, at random moments; whom no act has killed first."""
         for _ in range(kills):
             time.sleep(self.random.uniform(0.05, 1.5))
             names = [name for name in self.system.services if name not in self._frozen]
+            names = [name for name in names if _service(name) not in self.kills] or names
             weights = [_WEIGHTS.get(name, 1) for name in names]
             self.restart(self.system.services[self.random.choices(names, weights)[0]])
 
@@ -252,6 +257,11 @@ class _WholeLog:
         """The last line that holds some words, or nothing."""
         lines = self._path.read_text(errors="replace").splitlines()
         return next((line for line in reversed(lines) if words in line), "")
+
+
+def _service(name: str) -> str:
+    """The service that a process runs: `stage-engine` for `stage-engine-2`."""
+    return name.rstrip("-0123456789")
 
 
 def _until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -77,6 +77,7 @@ def _check(shape: str, chaos: Chaos, undisturbed: Undisturbed, report: list[str]
     """Let everything come to rest, and hold it to every guarantee."""
     system, flow, population = chaos.system, chaos.flow, undisturbed.population
     assert flow.flowing, "the population was through before the last kill"
+    assert chaos.spared() == set(), "nobody killed them"
     with guarantee("it accepts events again, and comes to rest"):
         flow.finish()
         chaos.wait_thawed()

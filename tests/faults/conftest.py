@@ -1,6 +1,7 @@
 """What the fault tests share: an undisturbed run to compare with, and a report at the end of the run."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from schemas.times import HOUR
 from services.runtime.clock import SystemClock
 from tests.faults.options import OPTIONS
+from tests.support.counts import tell
 from tests.support.mail_sink import MailSink
 from tests.support.population import Population, populate
 from tests.support.poster import batched
@@ -17,7 +19,6 @@ from tests.support.states import Journeys, StoredState
 from tests.support.system import System, Tuning
 
 CUSTOMERS = 450
-REPORT = pytest.StashKey[list[str]]()
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,9 @@ def undisturbed(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> list[str]:
-    """Lines for the end of the run, where the counts can be read."""
-    return request.config.stash.setdefault(REPORT, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was killed, posted and counted."""
-    if lines := config.stash.get(REPORT, []):
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)
+def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Lines for the end of the run, where the seed and the counts can be read, also when the test failed."""
+    lines = [f"{request.node.name}: seed {OPTIONS.seed}, {OPTIONS.kills} kills"]
+    yield lines
+    for line in lines:
+        tell(request.node, line)

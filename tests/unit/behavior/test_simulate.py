@@ -160,7 +160,9 @@ def test_check_prints_every_mistake_with_its_place_and_refuses(
     assert run("check", *(str(DATA / "models" / f"{name}.yaml") for name in MODELS)) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(MODELS)
     assert run("check", str(bad)) == 2
-    assert capsys.readouterr().err == (f"parcours: {bad}:4:23: The track `t` has no stage `a`. It has: b.\n")
+    assert capsys.readouterr().err == (
+        f"parcours: {bad}:4:23: The track `t` has no stage `a`. It has: b. [invalid_definition]\n"
+    )
     assert run("simulate", str(bad), "-") == 2
 
 

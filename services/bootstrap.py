@@ -107,10 +107,11 @@ def _databases(settings: Settings) -> Mapping[str, Database]:
 
 
 def _options(settings: Settings, services: Collection[str]) -> WorkerOptions:
-    if settings.cluster:
-        return WorkerOptions(settle=settings.settle, publish_every=_PUBLISH_SECONDS, threads=_CLUSTER_THREADS)
     options = WorkerOptions(settle=settings.settle, publish_every=_PUBLISH_SECONDS)
-    return options if len(set(ENGINES) & set(services)) == 1 else replace(options, batch_records=_SHARED_BATCH)
+    if settings.cluster:
+        return replace(options, threads=_CLUSTER_THREADS)
+    alone = len(set(ENGINES) & set(services)) == 1
+    return options if alone else replace(options, batch_records=_SHARED_BATCH)
 
 
 def tables_of(service: str) -> tuple[MetaData, ...]:

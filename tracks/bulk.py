@@ -58,12 +58,11 @@ class InsertMany:
         if not rows:
             return 0
         driver = transaction.driver
+        rows = sorted(rows, key=self._primary_key)
         if transaction.dialect == "postgresql":
-            ordered = sorted(rows, key=self._primary_key)
-            written: int = driver.execute(self._postgresql, _columns_of(ordered)).rowcount
+            written: int = driver.execute(self._postgresql, _columns_of(rows)).rowcount
             return written
         before: int = driver.total_changes
-        rows = sorted(rows, key=self._primary_key)
         whole = len(rows) - len(rows) % _ROWS_AT_ONCE
         many = range(0, whole, _ROWS_AT_ONCE)
         driver.executemany(self._sqlite_many, (list(chain(*rows[at : at + _ROWS_AT_ONCE])) for at in many))

@@ -71,8 +71,8 @@ class Watcher:
     def ready(self) -> bool:
         """Whether the server makes progress; False also while it does not answer yet."""
         try:
-            return self._client.get("/readyz").status_code == 200
-        except httpx.TransportError:
+            return self._request("GET", "/readyz").status_code == 200
+        except ServerSilent:
             return False
 
     def wait_until_ready(self, patience: float) -> None:

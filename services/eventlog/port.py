@@ -4,6 +4,7 @@ Errors are typed and arrive within the stated deadlines:
 
     LogError
     ├── LogUnavailable       the log cannot be reached, or did not answer in time; try again later
+    ├── LogNewer             a newer version of Parcours wrote it
     ├── LogClosed            this object was closed
     ├── UnknownTopic         the topic does not exist; run `parcours migrate`
     ├── TopicMismatch        an existing topic differs from the table; names the line that differs

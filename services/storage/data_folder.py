@@ -46,8 +46,7 @@ class DataFolder:
                 f"The data folder {self.path} is a file. Remove it, or choose another folder with DATA_DIR=."
             ) from error
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise DataFolderUnwritable(f"The data folder {self.path} cannot be made: {reason}. {_WAY_OUT}.") from error
+            raise self._refused("cannot be made", error) from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise DataFolderUnwritable(f"The data folder {self.path} is not writable. {_WAY_OUT}.")
 
@@ -57,7 +56,7 @@ class DataFolder:
         try:
             lock = (self.path / _LOCK).open("a+")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._refused("is not writable", error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -77,12 +76,12 @@ class DataFolder:
             # Closing writes what is left of the buffer, and fails like the first time.
             with suppress(OSError):
                 lock.close()
-            raise self._unwritable(error) from error
+            raise self._refused("is not writable", error) from error
         self._lock = lock
 
-    def _unwritable(self, error: OSError) -> DataFolderUnwritable:
+    def _refused(self, problem: str, error: OSError) -> DataFolderUnwritable:
         reason = (error.strerror or "unknown error").lower()
-        return DataFolderUnwritable(f"The data folder {self.path} is not writable: {reason}. {_WAY_OUT}.")
+        return DataFolderUnwritable(f"The data folder {self.path} {problem}: {reason}. {_WAY_OUT}.")
 
     def unlock(self) -> None:
         """Let others have it. Idempotent."""

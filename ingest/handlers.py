@@ -34,6 +34,7 @@ class Inbound(NamedTuple):
     """What a request says beside its body: the call that the path names (None: a batch), and its Content-Encoding.
 
     `query_key` is the write key in the address, `sent_at` the header of that name; `retry`: the sender says it is one.
+    `received_at` is when it first arrived (ms; None: now): a redriven event keeps it, and its `sentAt` tells nothing.
     """
 
     call: str | None
@@ -41,6 +42,7 @@ class Inbound(NamedTuple):
     query_key: str | None = None
     sent_at: str | None = None
     retry: bool = False
+    received_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -96,9 +98,9 @@ class Door:
             source=source,
             partitions=self._partitions,
             call=inbound.call,
-            received_at=self._clock(),
+            received_at=self._clock() if inbound.received_at is None else inbound.received_at,
             sent_at=sent_at_of(body.envelope.get("sentAt"), inbound.sent_at),
-            trust_sent_at=not inbound.retry,
+            trust_sent_at=not inbound.retry and inbound.received_at is None,
             context=body.envelope.get("context"),
             suspicious=body.suspicious,
         )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -79,18 +80,23 @@ class DoorApp:
     both with CORS headers, because a browser takes an error without them for a broken network and sends again.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        """`door` handles the requests of this process."""
+    def __init__(self, app: ASGIApp, door: Door, routes: Mapping[bytes, ASGIApp] = MappingProxyType({})) -> None:
+        """`door` handles the requests of this process; `routes` are more raw paths that are served before `app`."""
         self._app = app
         self._door = door
+        self._routes = routes
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
         if scope["type"] == "http":
-            kind = ROUTES.get(scope.get("raw_path") or scope["path"].encode())
+            path = scope.get("raw_path") or scope["path"].encode()
+            kind = ROUTES.get(path)
             if kind is not None:
                 await self._serve(kind, scope, receive, send)
+                return
+            if (route := self._routes.get(path)) is not None:
+                await route(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -1,18 +1,28 @@
 """What the door needs of the running system."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 from schemas.records import Record
 
-__all__ = ["Clock", "FirstEvent", "Keys", "OnFirstEvent", "Source", "Writer"]
+__all__ = ["Clock", "FirstEvent", "Keys", "Limits", "Mode", "OnFirstEvent", "Plan", "Source", "Writer"]
+
+Mode = Literal["open", "warn", "strict"]
+"""What becomes of events that the catalog does not know or that break it: accepted and flagged, the same and told to
+the sender, or kept apart."""
 
 
 class Source(NamedTuple):
-    """Where events come from: what a write key stands for."""
+    """Where events come from: what a write key stands for.
+
+    `events_per_second` and `burst` limit the source; None: as the settings say.
+    """
 
     workspace: str
     name: str
+    mode: Mode = "open"
+    events_per_second: int | None = None
+    burst: int | None = None
 
 
 class FirstEvent(NamedTuple):
@@ -35,6 +45,26 @@ class Keys(Protocol):
 
     async def source(self, write_key: str) -> Source | None:
         """The source of a valid write key, or None. An exception means that keys cannot be looked up now."""
+
+
+class Plan(Protocol):
+    """The tracking plan: the catalog's events, and what it has seen of them."""
+
+    def check(self, source: Source, name: str, event: Mapping[str, Any], received_at: int) -> tuple[str, ...]:
+        """The flags of an event (none: it is as the catalog describes it); called once for each that is acceptable.
+
+        Raises `Unacceptable` where the source is strict: ``unknown_event``, ``invalid_event``.
+        """
+
+
+class Limits(Protocol):
+    """How much may come."""
+
+    def admit(self, source: Source | None, address: str, events: int) -> int | None:
+        """None: go on. Otherwise nothing was taken off, and so many seconds are to pass before the next try.
+
+        `source` is None as long as nobody knows whose the request is: then only the address counts.
+        """
 
 
 class Writer(Protocol):

@@ -21,7 +21,7 @@ class ProblemKind:
     """One row of the table. `sentence` says what is wrong and the way out; it stands in `detail` unless more is known.
 
     Where `status` is 0 the code is only ever given to a single event, which is kept on `parcours.rejected` under it;
-    `invalid_id` and `invalid_timestamp` are given to events as well as to requests.
+    `invalid_id`, `invalid_timestamp` and those of CloudEvents are given to events as well as to requests.
     """
 
     code: str
@@ -61,6 +61,13 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
     ("unknown_stage", 404, "Unknown stage", "The track has no stage of this name."),
     ("unknown_campaign", 404, "Unknown campaign", "No campaign has this name."),
     ("unknown_message", 404, "Unknown message", "No message has this key. GET /v1/messages lists them."),
+    ("unknown_key", 404, "Unknown key", "No key has this id. GET /v1/keys lists them."),
+    ("unknown_source", 404, "Unknown source", "No source has this name. GET /v1/sources lists them."),
+    ("unknown_event_name", 404, "Unknown event", "The catalog has no event of this name. GET /v1/catalog lists them."),
+    ("unknown_rejected", 404, "Unknown rejected item", "No rejected item has this id. GET /v1/rejected lists them."),
+    ("key_given", 409, "Key given from outside", "This key comes from the environment. Change it there and restart."),
+    ("last_admin_token", 409, "Last admin token", "Nobody could administer any more. Make another admin token first."),
+    ("stale", 412, "Changed meanwhile", "Someone else changed it since you read it. Read it anew and decide again."),
     ("bad_link", 400, "Link not valid", "The sign-in link was used, or is older than ten minutes. Make a new one."),
     # The door.
     ("unknown_write_key", 401, "Unknown write key", "The write key is missing or not known. Send a valid one."),
@@ -77,6 +84,34 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
     ("unsupported_media_type", 415, "Unsupported type", "Send the body as application/json."),
     ("too_many_requests", 429, "Too many requests", "Too much is in flight. Send it again after Retry-After seconds."),
     ("log_unavailable", 503, "Event log unavailable", "Nothing was accepted: the log does not answer. Send it again."),
+    ("rate_limited", 429, "Too many events", "The limit of this key or address is used up. Wait Retry-After seconds."),
+    (
+        "invalid_idempotency_key",
+        400,
+        "Invalid Idempotency-Key",
+        "Send 1 to 255 printable ASCII characters as its value.",
+    ),
+    (
+        "idempotency_conflict",
+        409,
+        "Idempotency-Key reused",
+        "This Idempotency-Key came with another body. Draw a new one.",
+    ),
+    ("expected_events", 400, "CloudEvents expected", "The body must be one CloudEvent, or a JSON array of them."),
+    (
+        "ce_missing_attribute",
+        400,
+        "Attribute missing",
+        "A CloudEvent needs id, source, type and specversion, not empty.",
+    ),
+    ("ce_version", 400, "Other version", "Send CloudEvents with specversion 1.0."),
+    (
+        "ce_invalid_attribute",
+        400,
+        "Invalid attribute",
+        "An attribute of the CloudEvent cannot be read. Encode it as 1.0 says.",
+    ),
+    ("ce_conflict", 400, "Contradicting attributes", "Headers and body say different things. Send one or the other."),
     # Single events: kept on parcours.rejected while the rest of the batch is accepted.
     ("not_an_object", 0, "Not an object", "An event must be a JSON object."),
     ("unknown_type", 0, "Unknown type", "`type` must be track, identify, page, screen, group or alias."),
@@ -89,6 +124,8 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
     ("reserved_event_name", 0, "Reserved event name", "$identify, $group, $alias and $stage:... are Parcours' own."),
     ("invalid_properties", 0, "Invalid properties", "`properties`, `traits` and `context` must be JSON objects."),
     ("invalid_field", 0, "Invalid field", "A field has a JSON type that cannot be used."),
+    ("unknown_event", 0, "Unknown event", "The source is strict, and the catalog has no event of this name."),
+    ("invalid_event", 0, "Invalid event", "The source is strict, and a property is not as the catalog describes it."),
     ("too_many_properties", 0, "Too many properties", "An event may hold 1,000 properties and 1,000 traits."),
     ("property_too_long", 0, "Property too long", "A text may be 256 KiB long."),
     ("too_deep", 0, "Nested too deep", "An event may be nested 16 levels deep."),

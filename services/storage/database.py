@@ -233,7 +233,8 @@ class Database:
     def create(self, metadata: MetaData) -> list[str]:
         """Create the tables of `metadata` that are missing; return their names, sorted.
 
-        Raises `StorageNewer`, or `StorageBroken` when an existing table lacks a column.
+        A column that may be empty is added to a table of an earlier version. Raises `StorageNewer`, or `StorageBroken`
+        when an existing table lacks a column that no earlier version was without.
         """
         with self.transaction() as transaction:
             connection = transaction.connection
@@ -247,14 +248,15 @@ class Database:
                 connection.execute(_schema_version.insert().values(version=SCHEMA_VERSION))
             wanted = {table.name: table for table in metadata.sorted_tables}
             for name in sorted(wanted.keys() & existing):
-                self._refuse_other_columns(connection, wanted[name])
+                self._add_columns(connection, wanted[name])
             metadata.create_all(connection)
             return sorted(wanted.keys() - existing)
 
     def check(self, metadata: MetaData) -> None:
-        """Check that every table of `metadata` exists. Raises `StorageMissing`, `StorageNewer`."""
+        """Check that every table and column of `metadata` exists. Raises `StorageMissing`, `StorageNewer`."""
         with self.reading() as transaction:
-            existing = set(sqlalchemy.inspect(transaction.connection).get_table_names())
+            inspector = sqlalchemy.inspect(transaction.connection)
+            existing = set(inspector.get_table_names())
             missing = sorted({table.name for table in metadata.sorted_tables} - existing)
             if missing or _schema_version.name not in existing:
                 names = ", ".join(missing) or _schema_version.name
@@ -262,6 +264,13 @@ class Database:
                     f"The database {self.place} lacks the tables {names}. Create them with `parcours migrate`."
                 )
             self._refuse_newer(transaction.connection)
+            for table in metadata.sorted_tables:
+                if columns := _missing_columns(inspector, table):
+                    names = ", ".join(sorted(column.name for column in columns))
+                    raise StorageMissing(
+                        f"The table {table.name} in {self.place} lacks the columns {names}."
+                        " Create them with `parcours migrate`."
+                    )
 
     def _refuse_newer(self, connection: Connection) -> None:
         found = connection.execute(sqlalchemy.select(sqlalchemy.func.max(_schema_version.c.version))).scalar_one()
@@ -271,16 +280,24 @@ class Database:
                 f" program knows {SCHEMA_VERSION}). Start the newer program, or choose another PARCOURS_DATA_DIR."
             )
 
-    def _refuse_other_columns(self, connection: Connection, table: Table) -> None:
-        found = {column["name"] for column in sqlalchemy.inspect(connection).get_columns(table.name)}
-        missing = sorted({column.name for column in table.columns} - found)
-        if missing:
+    def _add_columns(self, connection: Connection, table: Table) -> None:
+        missing = _missing_columns(sqlalchemy.inspect(connection), table)
+        if names := ", ".join(sorted(column.name for column in missing if not column.nullable)):
             raise StorageBroken(
-                f"The table {table.name} in {self.place} lacks the columns {', '.join(missing)}."
+                f"The table {table.name} in {self.place} lacks the columns {names}."
                 " It is not one of Parcours's own; rename it, or use another database."
             )
+        quote = connection.dialect.identifier_preparer.quote
+        for column in missing:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}")
 
     def close(self) -> None:
         """Close every pooled connection. Idempotent; a later use opens new ones."""
         self._writing.dispose()
         self._reading.dispose()
+
+
+def _missing_columns(inspector: sqlalchemy.Inspector, table: Table) -> list[sqlalchemy.Column[Any]]:
+    found = {column["name"] for column in inspector.get_columns(table.name)}
+    return [column for column in table.columns if column.name not in found]

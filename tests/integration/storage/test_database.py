@@ -121,9 +121,26 @@ def test_missing_tables_are_named_with_the_way_out(database: Database) -> None:
 
 def test_a_foreign_table_of_the_same_name_is_refused(database: Database) -> None:
     more = MetaData()
-    Table("notes", more, Column("id", Integer), Column("other", Text))
+    Table("notes", more, Column("id", Integer), Column("other", Text, nullable=False))
     with pytest.raises(StorageBroken, match=r"notes .* lacks the columns other"):
         database.create(more)
+
+
+def test_a_column_that_an_earlier_version_did_not_have_is_added_and_what_was_stored_stays(database: Database) -> None:
+    earlier, later = MetaData(), MetaData()
+    Table("grows", earlier, Column("id", Integer, primary_key=True))
+    grown = Table("grows", later, Column("id", Integer, primary_key=True), Column("later", Text))
+    database.create(earlier)
+    with database.transaction() as transaction:
+        transaction.connection.exec_driver_sql("INSERT INTO grows (id) VALUES (1)")
+    with pytest.raises(StorageMissing, match=r"The table grows .* lacks the columns later\. .*parcours migrate"):
+        database.check(later)
+    assert database.create(later) == []
+    database.check(later)
+    with database.transaction() as transaction:
+        transaction.connection.execute(grown.insert().values(id=2, later="text"))
+    with database.reading() as transaction:
+        assert transaction.connection.execute(select(grown).order_by(grown.c.id)).all() == [(1, None), (2, "text")]
 
 
 def test_data_of_a_newer_version_is_refused(database: Database) -> None:

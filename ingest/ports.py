@@ -15,7 +15,7 @@ the sender, or kept apart."""
 class Source(NamedTuple):
     """Where events come from: what a write key stands for.
 
-    `events_per_second` and `burst` limit the source; None: as the settings say.
+    `events_per_second` and `burst` limit each key of the source; None: as the settings say. `key` tells its keys apart.
     """
 
     workspace: str
@@ -23,6 +23,7 @@ class Source(NamedTuple):
     mode: Mode = "open"
     events_per_second: int | None = None
     burst: int | None = None
+    key: str = ""
 
 
 class FirstEvent(NamedTuple):

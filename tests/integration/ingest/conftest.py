@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.ingest.serving import Served, serving
+from tests.support.node import node_clients
+
+__all__ = ["node_clients"]
 
 
 @pytest.fixture

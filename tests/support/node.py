@@ -1,6 +1,6 @@
 """Node and the SDKs of `tests/clients/node`: installed once per checkout, driven as child processes.
 
-Where Node, npm or the registry is missing, the tests that need them are skipped with the reason; with CI=true they fail.
+What is missing (Node, npm, the registry) skips the tests that need it and says so; with CI=true it fails them.
 """
 
 import asyncio

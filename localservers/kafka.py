@@ -4,8 +4,10 @@ import os
 import signal
 import uuid
 from base64 import urlsafe_b64encode
+from dataclasses import dataclass
 from pathlib import Path
 
+from localservers.certificates import Certificates
 from localservers.processes import (
     LOOPBACK,
     LocalServerFailed,
@@ -16,7 +18,7 @@ from localservers.processes import (
     watch_over,
 )
 
-__all__ = ["KAFKA_VERSION", "KafkaServer"]
+__all__ = ["KAFKA_VERSION", "KafkaServer", "Locks"]
 
 KAFKA_VERSION = "4.1.1"
 _COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
@@ -29,9 +31,6 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -51,6 +50,28 @@ broker.heartbeat.interval.ms=250
 broker.session.timeout.ms=5000
 """
 
+_OPEN = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
+
+_LOCKED = """\
+listeners=SASL_SSL://{host}:{port},SSL://{host}:{other_port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=SASL_SSL://localhost:{port},SSL://localhost:{other_port}
+listener.security.protocol.map=SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required username="{username}" password="{password}";
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={chain}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+"""
+
 _FOR_TESTS = """\
 log.retention.check.interval.ms=604800000
 log.initial.task.delay.ms=604800000
@@ -66,24 +87,41 @@ appender.console.layout.pattern=%d{ISO8601} %p %m (%c)%n
 """
 
 
+@dataclass(frozen=True)
+class Locks:
+    """What a secured server lets in: its user, and (on its other port) clients whose certificate the authority signed.
+
+    `password`: letters and digits.
+    """
+
+    certificates: Certificates
+    username: str
+    password: str
+
+
 class KafkaServer:
     """One Apache Kafka node on this machine.
 
     `start` may be called again after `stop` or `kill`: same ports, same data. All calls block.
     """
 
-    def __init__(self, folder: Path | None = None, heap_mb: int = 640, for_tests: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None = None, heap_mb: int = 640, for_tests: bool = False, locks: Locks | None = None
+    ) -> None:
         """`folder` holds configuration, data and log (default: a new temporary one); `heap_mb` bounds Java's heap.
 
         `for_tests`: starts in less time, runs slower, and never looks for records past their retention, because tests
-        move their clocks to times long gone.
+        move their clocks to times long gone. With `locks` it
+        listens for SASL_SSL (SCRAM-SHA-512) and, on `other_port`, for SSL with certificates of clients; nothing else.
         """
         self.folder = folder if folder is not None else temporary_folder("kafka")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = ServerProcess("Apache Kafka", self.folder)
         self._options = [f"-Xmx{heap_mb}m", *(["-XX:TieredStopAtLevel=1"] if for_tests else [])]
         self._more = _FOR_TESTS if for_tests else ""
+        self._locks = locks
         self._port_path = self.folder / "port"
+        self.other_port = 0
 
     @property
     def bootstrap_servers(self) -> str:
@@ -143,13 +181,19 @@ class KafkaServer:
 
     def _format(self, classpath: str, configuration: Path) -> None:
         port = free_port()
-        configuration.write_text(
-            _CONFIGURATION.format(host=LOOPBACK, port=port, controller_port=free_port(), data=self.folder / "data")
-            + self._more
-        )
+        listeners, arguments = _OPEN, ["--config", str(configuration)]
+        values: dict[str, object] = {"host": LOOPBACK, "port": port, "controller_port": free_port()}
+        if self._locks is not None:
+            self.other_port = free_port()
+            listeners = _LOCKED
+            values |= {"other_port": self.other_port, **vars(self._locks), **vars(self._locks.certificates)}
+            user = f"[name={self._locks.username},password={self._locks.password}]"
+            arguments += ["--add-scram", f"SCRAM-SHA-512={user}"]
+        text = _CONFIGURATION.format(**values, data=self.folder / "data") + listeners.format(**values)
+        configuration.write_text(text + self._more)
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        arguments = ("format", "--cluster-id", f"0{cluster[1:]}", "--config", str(configuration))
+        arguments = ["format", "--cluster-id", f"0{cluster[1:]}", *arguments]
         self._process.spawn(self._java(classpath, "kafka.tools.StorageTool", *arguments), os.environ)
         self._process.wait_until_ended(_READY_WITHIN)
         if not (self.folder / "data" / "meta.properties").exists():

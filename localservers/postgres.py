@@ -33,17 +33,21 @@ _SETTINGS = {
 
 
 class PostgresServer:
-    """One PostgreSQL server on this machine, with the user `postgres` and no password.
+    """One PostgreSQL server on this machine, with the user `postgres`, and no password unless one is given.
 
     `start` may be called again after `stop` or `kill`: same port, same data. All calls block.
     """
 
-    def __init__(self, folder: Path | None = None, synced: bool = True) -> None:
-        """`folder` holds data and log (default: a new temporary one). `synced=False` skips fsync, for tests only."""
+    def __init__(self, folder: Path | None = None, synced: bool = True, password: str | None = None) -> None:
+        """`folder` holds data and log (default: a new temporary one). `synced=False` skips fsync, for tests only.
+
+        With a `password` (letters and digits) every connection must show it, by SCRAM-SHA-256.
+        """
         self.folder = folder if folder is not None else temporary_folder("postgres")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = ServerProcess("PostgreSQL", self.folder)
         self._synced = synced
+        self._password = password
         self._port_path = self.folder / "port"
         self._data = self.folder / "data"
 
@@ -54,8 +58,14 @@ class PostgresServer:
 
     def database_url(self, database: str) -> str:
         """The URL of a database of this server, whether or not it exists."""
+        password = "" if self._password is None else f":{self._password}"
+        return f"postgresql://{_SUPERUSER}{password}@{LOOPBACK}:{self.port}/{database}"
+
+    @property
+    def port(self) -> int:
+        """The port. Raises `LocalServerFailed` before the first start."""
         try:
-            return f"postgresql://{_SUPERUSER}@{LOOPBACK}:{self._port_path.read_text()}/{database}"
+            return int(self._port_path.read_text())
         except FileNotFoundError as error:
             raise LocalServerFailed("PostgreSQL was never started in this folder.") from error
 
@@ -112,11 +122,18 @@ class PostgresServer:
         self._data.mkdir()
         if (user := _user()) is not None:
             shutil.chown(self._data, user)
-        command = [str(programs / "initdb"), "--pgdata", str(self._data), "--username", _SUPERUSER, "--auth", "trust"]
+        command = [str(programs / "initdb"), "--pgdata", str(self._data), "--username", _SUPERUSER]
         command += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
+        secret = self.folder / "secret"
+        if self._password is not None:
+            secret.write_text(self._password)
+            command += ["--auth", "scram-sha-256", "--pwfile", str(secret)]
+        else:
+            command += ["--auth", "trust"]
         done = subprocess.run(
             command, cwd=self.folder, env=_environment(), user=user, capture_output=True, text=True, check=False
         )
+        secret.unlink(missing_ok=True)
         if done.returncode != 0:
             raise LocalServerFailed(f"PostgreSQL's initdb failed: {done.stderr.strip()[-1_000:]}")
         self._port_path.write_text(str(free_port()))

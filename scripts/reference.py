@@ -9,13 +9,14 @@ from pathlib import Path
 from schemas.problems import PROBLEMS
 from schemas.times import DAY, HOUR, MINUTE, SECOND
 from schemas.topics import RECORD_OVERHEAD, TOPICS, TopicSpec
+from services.kafka_settings import KAFKA_SETTINGS
 from services.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
 PACKAGES = ("schemas", "behavior", "tracks", "ingest", "stage_engine", "segmenter", "notifier", "services")
 GENERATED = "<!-- Written by `make docs` from the code. Edit the code instead. -->"
-UNPREFIXED = {"database_url", "kafka_bootstrap_servers"}
+UNPREFIXED = {"database_url", "kafka_bootstrap_servers", *KAFKA_SETTINGS}
 DURATIONS = {"settle", "settle_history", "effects_within", "events_retention"}
 MEANINGS = {
     "host": "The address to listen on.",
@@ -29,12 +30,20 @@ MEANINGS = {
     "smtp_url": "The mail server, as `smtp://user:password@host:port`. Without it mail stays in the local outbox.",
     "mail_from": "Who mail is from.",
     "log_level": "What is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    "log_format": "How a line of the log is written: `text` for people, `json` for programs.",
     "settle": "How long silence waits for events that are still on their way.",
     "settle_history": "The same for a customer whose old history is being sent.",
     "effects_within": "How old a transition may be for messages to be sent because of it.",
     "events_retention": "How long the topics of events and rejected items keep records.",
     "database_url": "PostgreSQL, as `postgresql://user:password@host:port/name`. Given together with the next one.",
     "kafka_bootstrap_servers": "Apache Kafka, as `host:port,host:port`. Neither given: the embedded shape.",
+    "kafka_security_protocol": "What the brokers' listener speaks: `PLAINTEXT`, `SASL_PLAINTEXT`, `SSL` or `SASL_SSL`.",
+    "kafka_sasl_mechanism": "How the password is shown: `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`.",
+    "kafka_sasl_username": "The user on Apache Kafka. Needed with `SASL_...`.",
+    "kafka_sasl_password": "Its password. Needed with `SASL_...`.",
+    "kafka_ssl_cafile": "Certificates (PEM) of the authorities that may vouch for brokers. Default: the system's.",
+    "kafka_ssl_certfile": "The certificate (PEM) of this client, where brokers ask for one.",
+    "kafka_ssl_keyfile": "Its unencrypted key (PEM), unless it is in the same file.",
     "topic_prefix": "Put before every name on Apache Kafka, so that several installations can share one.",
 }
 SETTINGS_HEAD = """# Settings

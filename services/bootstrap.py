@@ -93,8 +93,18 @@ def make_container(
 def _log(settings: Settings, clock: Clock) -> EventLog:
     if settings.kafka_bootstrap_servers is not None:
         from services.eventlog.kafka import KafkaEventLog
+        from services.eventlog.kafka_security import Security
 
-        return KafkaEventLog(settings.kafka_bootstrap_servers, clock.now, prefix=settings.topic_prefix)
+        security = Security(
+            settings.kafka_security_protocol,
+            settings.kafka_sasl_mechanism,
+            settings.kafka_sasl_username,
+            settings.kafka_sasl_password,
+            settings.kafka_ssl_cafile,
+            settings.kafka_ssl_certfile,
+            settings.kafka_ssl_keyfile,
+        )
+        return KafkaEventLog(settings.kafka_bootstrap_servers, clock.now, settings.topic_prefix, security)
     from services.eventlog.embedded import EmbeddedEventLog
 
     return EmbeddedEventLog(settings.data_dir / "log.db", clock.now)

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         settings = load_settings(default_port=parsed.default_port)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         command: Command = parsed.command
         return command(parsed, settings)
     except (ServiceError, InvalidSetting) as error:

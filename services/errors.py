@@ -1,6 +1,6 @@
 """Errors of the running system: each is one sentence for the user, a stable code, and a way out."""
 
-__all__ = ["ServiceError", "code_of", "sentence_of"]
+__all__ = ["InvalidSetting", "ServiceError", "code_of", "sentence_of"]
 
 
 class ServiceError(Exception):
@@ -11,6 +11,12 @@ class ServiceError(Exception):
     def __str__(self) -> str:
         """The sentence: the one given when it was raised, or else the one of its class."""
         return super().__str__() or (type(self).__doc__ or "").strip()
+
+
+class InvalidSetting(ValueError):
+    """A setting has a value that cannot be used. Change the named variable."""
+
+    code = "invalid_setting"
 
 
 def sentence_of(error: BaseException) -> str:

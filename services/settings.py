@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.times import DAY, InvalidTime, parse_duration
+from services.errors import InvalidSetting
+from services.kafka_settings import kafka_settings
 
 __all__ = ["DEFAULT_PORT", "InvalidSetting", "Settings", "load_settings"]
 
 
 DEFAULT_PORT = 8080
-
-
-class InvalidSetting(ValueError):
-    """A setting has a value that cannot be used. Change the named variable."""
-
-    code = "invalid_setting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,7 @@ class Settings:
     `write_key`, `api_token`: None unless given; then the first start creates them. `database_url`,
     `kafka_bootstrap_servers`: None means the embedded shape. `smtp_url`: None means the local outbox only.
     `events_retention`: how long `parcours.events` keeps records. `workers`: group members per engine in one process.
+    `kafka_sasl_...`, `kafka_ssl_...`: count for the protocols whose names they bear.
     `topic_prefix`: put before every name on Apache Kafka, so that several installations can share one.
     """
 
@@ -41,12 +38,20 @@ class Settings:
     smtp_url: str | None = field(default=None, repr=False)
     mail_from: str = "Parcours <parcours@localhost>"
     log_level: str = "INFO"
+    log_format: str = "text"
     settle: int = 5_000
     settle_history: int = 60_000
     effects_within: int = DAY
     events_retention: int = 30 * DAY
     database_url: str | None = field(default=None, repr=False)
     kafka_bootstrap_servers: str | None = None
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = field(default=None, repr=False)
+    kafka_sasl_password: str | None = field(default=None, repr=False)
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
     topic_prefix: str = ""
 
     @property
@@ -70,6 +75,7 @@ _DATABASE = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9]+)?://")
 _BROKER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _KAFKA_PORT = 9_092
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_FORMATS = ("text", "json")
 
 
 def _dot_env(path: Path) -> dict[str, str]:
@@ -105,6 +111,12 @@ def _level(_name: str, text: str) -> str:
     if text.upper() not in _LEVELS:
         raise InvalidSetting(f"PARCOURS_LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
     return text.upper()
+
+
+def _format(_name: str, text: str) -> str:
+    if text.lower() not in _FORMATS:
+        raise InvalidSetting(f"PARCOURS_LOG_FORMAT must be one of {', '.join(_FORMATS)}.")
+    return text.lower()
 
 
 def _prefix(_name: str, text: str) -> str:
@@ -144,6 +156,7 @@ _READERS: dict[str, Callable[[str, str], object]] = {
     **dict.fromkeys(_DURATIONS, _duration),
     **dict.fromkeys(_PATHS, _path),
     "log_level": _level,
+    "log_format": _format,
     "topic_prefix": _prefix,
 }
 
@@ -168,6 +181,7 @@ def load_settings(
     database_url, brokers = source.get("DATABASE_URL"), source.get("KAFKA_BOOTSTRAP_SERVERS")
     values["database_url"] = _database_url(database_url) if database_url else None
     values["kafka_bootstrap_servers"] = _brokers(brokers) if brokers else None
+    values |= kafka_settings(source)
     if bool(database_url) != bool(brokers):
         raise InvalidSetting("DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS belong together: set both, or neither.")
     return Settings(**values)  # type: ignore[arg-type]  # each name is a field, checked just above

@@ -6,10 +6,12 @@ from typing import Protocol
 
 from schemas.records import StoredRecord
 from schemas.topics import TopicSpec
+from services.eventlog.kafka_admission import seek_admission
 from services.eventlog.kafka_browser import KafkaBrowser
-from services.eventlog.kafka_client import START_SECONDS, Cluster
+from services.eventlog.kafka_client import START_SECONDS, Cluster, answering
 from services.eventlog.kafka_publisher import KafkaPublisher
 from services.eventlog.kafka_reader import KafkaReader
+from services.eventlog.kafka_security import PLAINTEXT, Security
 from services.eventlog.kafka_topics import KafkaTopics
 from services.eventlog.kafka_writer import KafkaWriter
 from services.eventlog.port import LogClosed, RebalanceListener, TopicMismatch, TopicPartition, UnknownTopic
@@ -28,12 +30,15 @@ class _Part(Protocol):
 class KafkaEventLog:
     """The `EventLog` on an Apache Kafka cluster."""
 
-    def __init__(self, bootstrap_servers: str, clock: Callable[[], int], prefix: str = "") -> None:
+    def __init__(
+        self, bootstrap_servers: str, clock: Callable[[], int], prefix: str = "", security: Security = PLAINTEXT
+    ) -> None:
         """`bootstrap_servers` is ``host:port`` with commas between several; `clock` tells wall time in ms.
 
         `prefix` goes before every name of a topic, group and transaction, so that several logs can share a cluster.
+        `security` says how clients and brokers show each other who they are.
         """
-        self._cluster = Cluster(bootstrap_servers, prefix)
+        self._cluster = Cluster(bootstrap_servers, prefix, security)
         self._clock = clock
         self._topics = KafkaTopics(self._cluster)
         self._browser = KafkaBrowser(self._cluster)
@@ -46,6 +51,8 @@ class KafkaEventLog:
         if self._closed:
             raise LogClosed
         if not self._started:
+            async with answering(self._cluster, START_SECONDS):
+                await seek_admission(self._cluster)
             await self._topics.start(START_SECONDS)
             self._started = True
 

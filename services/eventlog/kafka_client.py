@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.records import Record
+from services.eventlog.kafka_security import PLAINTEXT, Security
 from services.eventlog.port import Fenced, LogError, LogUnavailable, RecordTooLarge, TopicPartition
 
 __all__ = ["BATCH_BYTES", "START_SECONDS", "Cluster", "Stoppable", "add_to_batch", "answering", "error_of"]
@@ -43,10 +44,11 @@ class Cluster:
 
     bootstrap_servers: str
     prefix: str = ""
+    security: Security = PLAINTEXT
 
     def options(self) -> dict[str, Any]:
-        """Arguments of every client."""
-        return {
+        """Arguments of every client. Raises `LogRefused` when a certificate cannot be read."""
+        return self.security.options() | {
             "bootstrap_servers": self.bootstrap_servers,
             "request_timeout_ms": _REQUEST_MS,
             "metadata_max_age_ms": 60_000,

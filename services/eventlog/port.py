@@ -4,6 +4,7 @@ Errors are typed and arrive within the stated deadlines:
 
     LogError
     ├── LogUnavailable       the log cannot be reached, or did not answer in time; try again later
+    ├── LogRefused           it does not let this client in, or is not who it should be; settings must change
     ├── LogNewer             a newer version of Parcours wrote it
     ├── LogClosed            this object was closed
     ├── UnknownTopic         the topic does not exist; run `parcours migrate`
@@ -21,7 +22,7 @@ from typing import NamedTuple, Protocol
 from schemas.records import Place, Record, StoredRecord
 from schemas.topics import TopicSpec
 
-__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogClosed", "LogError", "LogNewer"]
+__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogClosed", "LogError", "LogNewer", "LogRefused"]
 __all__ += ["LogUnavailable", "OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener", "RecordTooLarge"]
 __all__ += ["SequencedPublisher", "SequencedRecord", "TopicMismatch", "TopicPartition", "UnknownTopic", "Writer"]
 
@@ -36,6 +37,12 @@ class LogUnavailable(LogError):
     """The event log did not answer in time. Nothing is known to be stored; send again later."""
 
     code = "log_unavailable"
+
+
+class LogRefused(LogError):
+    """The event log does not let this client in, or is not who it should be. Check the settings KAFKA_..."""
+
+    code = "log_refused"
 
 
 class LogNewer(LogError):
@@ -213,7 +220,7 @@ class EventLog(Protocol):
     """A log of topics with partitions. `start` and `close` may be called twice."""
 
     async def start(self) -> None:
-        """Connect or open. Raises `LogUnavailable` within its deadline."""
+        """Connect or open. Raises `LogUnavailable` within its deadline, or `LogRefused`."""
 
     async def close(self) -> None:
         """Close everything made from this log. Idempotent."""

@@ -28,7 +28,7 @@ def run_all_in_one(settings: Settings) -> int:
 
 def run_services(settings: Settings, services: tuple[str, ...]) -> int:
     """Run services in this process until SIGTERM or SIGINT, then drain them; return the exit code."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     return run_process(lambda stop, is_up: _serve(settings, services, stop, is_up))
 
 

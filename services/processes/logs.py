@@ -1,7 +1,9 @@
 """What a process writes to its standard error: one line per event, a dotted name and fields."""
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 from schemas.times import format_instant
@@ -13,8 +15,8 @@ _MUTE: Final = ("aiokafka",)
 _QUIET: Final = ("asyncio", "uvicorn", "httpx", "httpcore", "sqlalchemy", "mail.log")
 
 
-class _Line(logging.Formatter):
-    """``time level name field=value ...``; a trace follows only at DEBUG."""
+class _Lines(logging.Formatter):
+    """One line per event; a trace only at DEBUG."""
 
     def __init__(self, traces: bool) -> None:
         super().__init__()
@@ -25,12 +27,23 @@ class _Line(logging.Formatter):
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
             fields["kind"] = record.exc_info[0].__name__
-        told = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
-        text = " ".join(record.getMessage().split())
-        line = f"{format_instant(int(record.created * 1000))} {record.levelname:<7} {text}{told}"
-        if self._traces and record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+        trace = self.formatException(record.exc_info) if self._traces and record.exc_info else None
+        time = format_instant(int(record.created * 1000))
+        return self.written(time, record.levelname, " ".join(record.getMessage().split()), fields, trace)
+
+    def written(self, time: str, level: str, name: str, fields: Mapping[str, object], trace: str | None) -> str:
+        """``time level name field=value ...``, and the trace below it."""
+        told = "".join(f" {field}={_shown(value)}" for field, value in fields.items())
+        return f"{time} {level:<7} {name}{told}" + ("" if trace is None else f"\n{trace}")
+
+
+class _Objects(_Lines):
+    """The same as a JSON object: ``time``, ``level``, ``event``, the fields, and ``trace``."""
+
+    def written(self, time: str, level: str, name: str, fields: Mapping[str, object], trace: str | None) -> str:
+        """One object on one line, in ASCII."""
+        told = {"time": time, "level": level, "event": name, **fields} | ({} if trace is None else {"trace": trace})
+        return json.dumps(told, default=str)
 
 
 def _shown(value: object) -> str:
@@ -38,10 +51,10 @@ def _shown(value: object) -> str:
     return text if text.isprintable() and " " not in text else repr(text)
 
 
-def configure_logging(level: str) -> None:
-    """Log to standard error from `level` on; libraries only from warnings on, unless it is DEBUG."""
+def configure_logging(level: str, form: str = "text") -> None:
+    """Log to standard error from `level` on, as text or json; libraries only from warnings on, unless it is DEBUG."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(traces=level == "DEBUG"))
+    handler.setFormatter((_Objects if form == "json" else _Lines)(traces=level == "DEBUG"))
     root = logging.getLogger()
     for old in tuple(root.handlers):
         root.removeHandler(old)

@@ -97,7 +97,7 @@ def _postgresql_engine(url: URL) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
-            "application_name": "parcours",
+            "fallback_application_name": "parcours",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

@@ -156,15 +156,21 @@ class Chaos:
         self.system.door.start()
 
     def kill_between_state_and_outbox(self) -> None:
-        """Hold the outbox's table, wait until the engines want it, kill them there.
+        """Hold the outbox's table, let the engines work up what came while they were away, and kill them at it.
 
-        A transaction that was split in two has stored its first half. A relay that was about to note what it had
-        published has not noted it.
+        So much came that every partition has changes to tell. A transaction that was split in two has stored its first
+        half, and nobody will ever tell them.
         """
         engines = [service for name, service in self.system.services.items() if name.startswith("stage-engine")]
+        for engine in engines:
+            self.kill(engine)
         with self._holding("outbox") as waiting:
-            _until(lambda: len(waiting()) >= 1, "nobody writes to the outbox")
-            time.sleep(0.7)
+            with self.flow.pressing():
+                time.sleep(_HELD_SECONDS)
+            for engine in engines:
+                engine.start()
+            _until(lambda: len(waiting("INSERT INTO outbox", "stage-engine")) >= len(engines), "nobody has changes")
+            time.sleep(_PRESSED_SECONDS)
             for engine in engines:
                 self.kill(engine)
         for engine in engines:
@@ -233,13 +239,19 @@ class Chaos:
             return cursor.fetchall() if cursor.description is not None else []
 
     @contextmanager
-    def _holding(self, table: str) -> Iterator[Callable[[], list[int]]]:
-        """Let nobody write to a table; gives a function that names the backends that wait for it."""
+    def _holding(self, table: str) -> Iterator[Callable[..., list[int]]]:
+        """Let nobody write to a table; gives a function that names the backends that wait for it.
+
+        It takes the beginning of a statement and of a service's name, to name only such backends.
+        """
         assert self.database is not None
 
-        def waiting() -> list[int]:
-            locks = f"relation = '{table}'::regclass AND NOT granted"
-            return [row[0] for row in self._ask(f"SELECT DISTINCT pid FROM pg_locks WHERE {locks}")]
+        def waiting(statement: str = "", service: str = "") -> list[int]:
+            rows = self._ask(
+                "SELECT DISTINCT pid, query, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                f" WHERE relation = '{table}'::regclass AND NOT granted"
+            )
+            return [pid for pid, query, name in rows if query.startswith(statement) and name.startswith(service)]
 
         with psycopg.connect(self.database) as holder:
             holder.execute(f"LOCK TABLE {table} IN SHARE MODE".encode())

@@ -41,7 +41,8 @@ class Service:
         self._folder = folder
         kept = {variable: os.environ[variable] for variable in _KEPT if variable in os.environ}
         own = {"PYTHONPATH": str(CHECKOUT), "PARCOURSLOOPBACK": LOOPBACK, "PARCOURS_PORT": str(self.port)}
-        self.environment = {**kept, **own, **settings}
+        # PostgreSQL then tells whose its connections are.
+        self.environment = {**kept, **own, "PGAPPNAME": name, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

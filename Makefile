@@ -19,7 +19,7 @@ export PARCOURS_PORT := $(PORT)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo cluster test test-mutants check format bench schemas docs requirements clean
+.PHONY: help setup run demo cluster test test-mutants check format bench bench-ingest schemas docs requirements clean
 
 ##@ Start here
 
@@ -65,6 +65,10 @@ format: ## Rewrite the code in the project's format
 bench: ## Measure: the door, the engines, memory, time to ready
 	@$(SETUP) run demo test
 	@exec $(PY) -m bench $(ARGS)
+
+bench-ingest: ## Measure the door alone, beside three others (ARGS='--events 10000000 memory')
+	@$(SETUP) run demo test
+	@exec $(PY) -m bench.ingest $(ARGS)
 
 ##@ Generated files
 

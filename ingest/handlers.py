@@ -8,21 +8,18 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ingest.domain.admission import Admission
-from ingest.domain.encoding import decoded
 from ingest.domain.judging import Request
 from ingest.domain.parsing import parse_batch, parse_event
 from ingest.domain.timing import sent_at_of
 from ingest.errors import Refused
 from ingest.ports import Clock, Keys, OnFirstEvent, Source, Writer
+from ingest.reading import Deadline, InFlight, deadline_in
 from schemas.records import Record
 from schemas.times import MINUTE
 
-__all__ = ["APPEND_SECONDS", "Counts", "Door", "Inbound"]
+__all__ = ["Counts", "Door", "Inbound"]
 
 log = logging.getLogger(__name__)
-
-APPEND_SECONDS: Final = 3.0
-"""How long a request waits for the event log before it is answered with 503."""
 
 SLICE: Final = 250
 """Events judged before other requests get their turn: a few milliseconds."""
@@ -31,14 +28,13 @@ TOO_LARGE: Final = "record_too_large"
 
 
 class Inbound(NamedTuple):
-    """What a request says beside its body: the call that the path names (None: a batch), and its Content-Encoding.
+    """What a request says beside its body; `call` is the one that the path names (None: a batch).
 
     `query_key` is the write key in the address, `sent_at` the header of that name; `retry`: the sender says it is one.
     `received_at` is when it first arrived (ms; None: now): a redriven event keeps it, and its `sentAt` tells nothing.
     """
 
     call: str | None
-    encoding: bytes | None = None
     query_key: str | None = None
     sent_at: str | None = None
     retry: bool = False
@@ -68,32 +64,36 @@ class Door:
         self._on_first_event = on_first_event
         self._unknown = _UnknownKeys(clock)
         self.counts = Counts()
+        self.in_flight = InFlight()
 
-    async def source(self, write_key: str | None) -> Source:
-        """The source of a write key. Raises `Refused`: ``unknown_write_key``, ``unavailable``."""
+    async def source(self, write_key: str | None, deadline: Deadline | None = None) -> Source:
+        """The source of a write key. Raises `Refused`: ``unknown_write_key``, ``unavailable``.
+
+        Without a deadline the look-up has the time that a whole request has.
+        """
         found = None
         if write_key:
             try:
-                found = await self._keys.source(write_key)
+                async with (deadline or deadline_in()).left():
+                    found = await self._keys.source(write_key)
             except Exception as error:
-                log.warning("ingest.keys_unavailable", extra={"code": getattr(error, "code", "unexpected")})
+                log.warning("ingest.keys_unavailable", extra={"code": _code(error)})
                 raise Refused("unavailable") from error
         if found is None:
             self._unknown.seen()
             raise Refused("unknown_write_key")
         return found
 
-    async def accept(self, content: bytes, source: Source | None, inbound: Inbound) -> None:
+    async def accept(self, content: bytes, source: Source | None, inbound: Inbound, deadline: Deadline) -> None:
         """Return once every event of the request is durable, accepted or kept apart; raise `Refused` otherwise.
 
-        `content` is the body as sent; `source` is whom the credentials in the header name; None if there were
+        `content` is the body, decompressed; `source` is whom the credentials in the header name; None if there were
         none: then the body's `writeKey` counts, then the address's. After ``log_unavailable`` some of the events may
         be durable all the same: a retry adds nothing twice.
         """
-        content = decoded(content, inbound.encoding)
         body = parse_batch(content) if inbound.call is None else parse_event(content)
         envelope = body.envelope if inbound.call is None else body.events[0]
-        source = source or await self.source(_text(envelope.get("writeKey")) or inbound.query_key)
+        source = source or await self.source(_text(envelope.get("writeKey")) or inbound.query_key, deadline)
         request = Request(
             source=source,
             partitions=self._partitions,
@@ -110,22 +110,25 @@ class Door:
                 await asyncio.sleep(0)
             admission.admit(start, start + SLICE)
         if admission.records:
-            await self._store(admission)
+            await self._store(admission, deadline)
         self._count(admission)
 
-    async def _store(self, admission: Admission) -> None:
+    async def _store(self, admission: Admission, deadline: Deadline) -> None:
         apart = [
             admission.kept_apart(record)
-            for record, error in zip(admission.records, await self._append(admission.records), strict=True)
-            if error is not None and getattr(error, "code", None) == TOO_LARGE
+            for record, error in zip(admission.records, await self.append(admission.records, deadline), strict=True)
+            if error is not None
         ]
-        if apart and any(await self._append(apart)):
+        if apart and any(await self.append(apart, deadline)):
             raise Refused("body_too_large")
 
-    async def _append(self, records: Sequence[Record]) -> Sequence[Exception | None]:
-        """What became of each record. Raises `Refused` ``log_unavailable`` unless each is durable or too large."""
+    async def append(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Exception | None]:
+        """What became of each record: None (it is durable), or an error with the code ``record_too_large``.
+
+        Raises `Refused` ``log_unavailable`` otherwise; then some of them may be durable all the same.
+        """
         try:
-            async with asyncio.timeout(APPEND_SECONDS):
+            async with deadline.left():
                 errors = await self._writer.append(records)
         except Exception as error:
             self._say_unavailable(error)
@@ -138,7 +141,7 @@ class Door:
 
     @staticmethod
     def _say_unavailable(error: Exception) -> None:
-        code = getattr(error, "code", None) or ("timeout" if isinstance(error, TimeoutError) else "unexpected")
+        code = _code(error)
         log.warning("ingest.log_unavailable", extra={"code": code}, exc_info=code == "unexpected")
 
     def _count(self, admission: Admission) -> None:
@@ -176,6 +179,10 @@ class _UnknownKeys:
     def _say(self, now: int) -> None:
         log.warning("ingest.unknown_write_key", extra={"requests": self._count})
         self._count, self._said_at = 0, now
+
+
+def _code(error: Exception) -> str:
+    return getattr(error, "code", None) or ("timeout" if isinstance(error, TimeoutError) else "unexpected")
 
 
 def _text(value: object) -> str | None:

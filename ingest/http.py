@@ -12,10 +12,10 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.domain.encoding import basic_user
-from ingest.domain.limits import MAX_BODY
 from ingest.errors import Refused
 from ingest.handlers import Door, Inbound
 from ingest.ports import Source
+from ingest.reading import MAX_CONTENT_TYPE, Gone, checked_headers, deadline_in, inflated, read_body
 
 __all__ = ["ROUTES", "DoorApp"]
 
@@ -33,14 +33,8 @@ ROUTES: Final[Mapping[bytes, str]] = {
 }
 """Raw paths, matched byte by byte, and what they take: a call's one event, a batch, or an SDK's metrics (discarded)."""
 
-BODY_SECONDS: Final = 20.0
 LINGER_SECONDS: Final = 4.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
-MAX_IN_FLIGHT: Final = 64 * 1024 * 1024
-MAX_TARGET: Final = 8 * 1024
-MAX_HEADERS: Final = 100
-MAX_HEADER_BYTES: Final = 16 * 1024
-MAX_CONTENT_TYPE: Final = 1_024
 RETRY_AFTER: Final = b"2"
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -66,11 +60,6 @@ _PREFLIGHT: Final = [
 ]
 _PREFLIGHT_START: Final = {"type": "http.response.start", "status": 204, "headers": _PREFLIGHT}
 _NO_BODY: Final = {"type": "http.response.body", "body": b""}
-_ONCE: Final = (b"authorization", b"content-encoding", b"content-length")
-
-
-class _Gone(Exception):
-    """The client went away before its body was read."""
 
 
 class DoorApp:
@@ -85,7 +74,6 @@ class DoorApp:
         self._app = app
         self._door = door
         self._routes = routes
-        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -112,13 +100,16 @@ class DoorApp:
             if kind != METRICS:
                 headers = _headers(scope)
                 source = await self._named(headers)
-                body = await self._read(receive, headers)
-                unread = False
-                await self._take(_inbound(kind, scope, headers), source, body)
+                with self._door.in_flight.held() as held:
+                    body = await read_body(receive, headers, held)
+                    unread = False
+                    deadline = deadline_in()
+                    content = await inflated(body, headers.get(b"content-encoding"), held)
+                    await self._door.accept(content, source, _inbound(kind, scope, headers), deadline)
         except Refused as refusal:
             self._door.counts.refused[refusal.code] += 1
             await _refuse(refusal, send, receive if unread else None)
-        except _Gone:
+        except Gone:
             return
         except Exception:
             log.exception("ingest.failed")
@@ -133,55 +124,10 @@ class DoorApp:
         write_key = basic_user(given) if given is not None else None
         return await self._door.source(write_key) if write_key is not None else None
 
-    async def _take(self, inbound: Inbound, source: Source | None, body: bytes) -> None:
-        try:
-            await self._door.accept(body, source, inbound)
-        finally:
-            self._in_flight -= len(body)
-
-    async def _read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-        """The body as sent, counted as in flight when this returns. Refuses one too long before it is all read."""
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 10 or int(length) > MAX_BODY:
-            raise Refused("body_too_large")
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _Gone
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    self._in_flight += len(chunk)
-                    if size > MAX_BODY:
-                        raise Refused("body_too_large")
-                    if self._in_flight > MAX_IN_FLIGHT:
-                        raise Refused("too_many_requests")
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return chunk if len(chunks) == 1 else b"".join(chunks)
-        except TimeoutError as error:
-            self._in_flight -= size
-            raise Refused("request_timeout") from error
-        except (Refused, _Gone):
-            self._in_flight -= size
-            raise
-
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
     """The headers by lower-case name. Raises `Refused` for too much of them, or for one that may stand only once."""
-    pairs = scope["headers"]
-    if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
-        raise Refused("uri_too_long")
-    if len(pairs) > MAX_HEADERS or sum(len(name) + len(value) for name, value in pairs) > MAX_HEADER_BYTES:
-        raise Refused("headers_too_large")
-    headers: dict[bytes, bytes] = dict(pairs)
-    if len(headers) != len(pairs):
-        names = [name for name, _ in pairs]
-        if any(names.count(name) > 1 for name in _ONCE):
-            raise Refused("duplicate_header")
+    headers = checked_headers(scope)
     content_type = headers.get(b"content-type", b"")
     if len(content_type) > MAX_CONTENT_TYPE or content_type[:10].lower() == b"multipart/":
         raise Refused("unsupported_media_type")
@@ -192,7 +138,6 @@ def _inbound(kind: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Inbound
     sent_at = headers.get(b"sentat")
     return Inbound(
         call=None if kind == BATCH else kind,
-        encoding=headers.get(b"content-encoding"),
         query_key=_query_key(scope["query_string"]),
         sent_at=sent_at.decode("latin-1") if sent_at is not None else None,
         retry=headers.get(b"x-retry-count", b"0") != b"0",

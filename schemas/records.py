@@ -1,7 +1,8 @@
 """Records on topics: bytes, CloudEvents 1.0 headers in the Kafka binding's binary mode, and places."""
 
+from hashlib import blake2b
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,7 +11,7 @@ from schemas.times import InvalidTime, format_instant, parse_instant
 from schemas.topics import RECORD_OVERHEAD
 
 __all__ = ["BadRecord", "EventEnvelope", "Headers", "Place", "Record", "StoredRecord"]
-__all__ += ["cloud_event_headers", "header", "read_envelope", "record_size"]
+__all__ += ["cloud_event_headers", "header", "message_id_of", "read_envelope", "record_size"]
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -88,6 +89,9 @@ class EventEnvelope(msgspec.Struct, frozen=True, gc=False):
         return (*cloud_event_headers(self.message_id, self.name, self.source, self.occurred_at, self.subject), *extra)
 
 
+_OWN_SOURCES: Final = ("/sources/", "/parcours/")
+_LONGEST_ID: Final = 255
+_HASHED: Final = "cloudevent-"
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -116,6 +120,18 @@ def header(headers: Headers, name: str) -> str | None:
     return None
 
 
+def message_id_of(source: str, event_id: str) -> str:
+    """The message id of a record: its `ce_id`, or ``<ce_source>#<ce_id>`` where the source is a CloudEvents producer.
+
+    CloudEvents are told apart by source and id together: two producers that both count 1, 2, 3 lose nothing. What our
+    own sources send has an id of its own. Longer than 255 characters it is hashed. A message id stays as it is.
+    """
+    if not event_id or source.startswith(_OWN_SOURCES) or event_id.startswith((f"{source}#", _HASHED)):
+        return event_id
+    both = f"{source}#{event_id}"
+    return both if len(both) <= _LONGEST_ID else _HASHED + blake2b(both.encode(), digest_size=16).hexdigest()
+
+
 def read_envelope(record: StoredRecord) -> EventEnvelope:
     """The envelope of a record on an event topic. Raises `BadRecord` with a sentence that names what is wrong."""
     if record.key is None or record.value is None:
@@ -125,14 +141,15 @@ def read_envelope(record: StoredRecord) -> EventEnvelope:
         workspace, subject = split_key(record.key)
         sequence = found.get("ce_sequence")
         flags = found.get("ce_flags")
+        source = found["ce_source"].decode()
         return EventEnvelope(
             workspace=workspace,
             subject=subject,
-            message_id=found["ce_id"].decode(),
+            message_id=message_id_of(source, found["ce_id"].decode()),
             name=found["ce_type"].decode(),
             occurred_at=parse_instant(found["ce_time"].decode()),
             received_at=record.timestamp,
-            source=found["ce_source"].decode(),
+            source=source,
             sequence=int(sequence) if sequence is not None else None,
             flags=tuple(flags.decode().split(",")) if flags else (),
         )

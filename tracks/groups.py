@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from behavior import Definition, Event, State, Transition, advance, canonical_order
 from tracks.domain.changes import Journey
 from tracks.domain.folding import events_of, forward, in_order, refold
@@ -45,12 +47,17 @@ class Group:
         return [(*self.key, message_id) for message_id in self.withdrawn]
 
     def drop_repeats(self) -> int:
-        """Keep the first of the events with one message id; returns how many others had another content."""
+        """Keep the first of the events with one message id, flagged if another had another content.
+
+        Returns how many had another content.
+        """
         unique: dict[str, Arrival] = {}
         conflicts = 0
         for arrival in self.arrivals:
             first = unique.setdefault(arrival.row.message_id, arrival)
-            conflicts += first.row.body != arrival.row.body
+            if first is not arrival and first.row.contradicts(arrival.row):
+                unique[arrival.row.message_id] = msgspec.structs.replace(first, row=first.row.in_conflict())
+                conflicts += 1
         self.arrivals = list(unique.values())
         return conflicts
 

@@ -23,8 +23,9 @@ class TrackProcessor:
     """
 
     def __init__(self, engine: Engine, store: TrackStore) -> None:
-        """`store` has the engine's tables."""
+        """`store` has the engine's tables. `conflicts` counts, since then, ids that came with another content."""
         self.engine = engine
+        self.conflicts = 0
         self._store = store
         self._cache = SubjectCache(engine)
         self._next: dict[int, int | None] = {}
@@ -70,6 +71,7 @@ class TrackProcessor:
         groups = store_new(work, group_mail(work, mail))
         subjects = fold_groups(work, groups)
         self._cache.keep(batch.partition, subjects)
+        self.conflicts += work.conflicts
         wakes = [subject.wake_at for subject in subjects if subject.wake_at is not None]
         if wakes and batch.partition in self._next:
             known = self._next[batch.partition]

@@ -112,5 +112,6 @@ def store_new(work: Work, groups: Sequence[Group]) -> list[Group]:
             group.arrivals = [each for each in group.arrivals if each.row[:3] not in inserted.duplicates]
     conflicts += inserted.conflicts
     if conflicts:
+        work.conflicts += conflicts
         work.store.add_count(work.transaction, DUPLICATE_ID_CONFLICTS, work.partition, conflicts)
     return [group for group in groups if group.arrivals or group.withdrawn]

@@ -31,7 +31,8 @@ class TrackStore:
         self.tables = tables
         keyed = ("workspace", "subject")
         self._insert_activity = InsertMany(tables.activity, "DO NOTHING")
-        self._bodies = SelectMany(tables.activity, (*_EVENT, "body"), _EVENT)
+        self._events = SelectMany(tables.activity, ActivityRow._fields, _EVENT)
+        self._flag = UpdateMany(tables.activity, _EVENT, ("flags",))
         self._history = SelectMany(tables.activity, ActivityRow._fields, keyed)
         self._subjects = SelectMany(tables.subjects, SubjectRow._fields, keyed)
         moved = [name for name in SubjectRow._fields if name not in (*keyed, "partition")]
@@ -46,7 +47,7 @@ class TrackStore:
         self._save_stages = InsertMany(tables.stages, f"(workspace, subject, lifecycle, track) DO UPDATE SET {staged}")
 
     def insert_activity(self, transaction: Transaction, rows: Sequence[ActivityRow]) -> Inserted:
-        """Store events of which no two have one id; what is stored already stays as it is."""
+        """Store events of which no two have one id; what is stored already stays, flagged if it is contradicted."""
         if not rows:
             return Inserted(frozenset(), 0)
         if transaction.dialect == "postgresql":
@@ -63,10 +64,22 @@ class TrackStore:
                 fresh = set(transaction.driver.execute(statement, (last,)).fetchall())
         if written == len(rows):
             return Inserted(frozenset(), 0)
-        duplicates = {row[:3]: index for index, row in enumerate(rows) if row[:3] not in fresh}
-        stored = self._bodies.run(transaction, list(duplicates))
-        conflicts = sum(rows[duplicates[found[:3]]].body != found[3] for found in stored)
-        return Inserted(frozenset(duplicates), conflicts)
+        duplicates = {row[:3]: row for row in rows if row[:3] not in fresh}
+        return Inserted(frozenset(duplicates), self._flag_conflicts(transaction, duplicates))
+
+    def _flag_conflicts(self, transaction: Transaction, duplicates: Mapping[EventKey, ActivityRow]) -> int:
+        """How many of the rows contradict the one that is stored under their id."""
+        conflicts = 0
+        flagged = []
+        for stored in map(ActivityRow._make, self._events.run(transaction, list(duplicates))):
+            again = duplicates[stored[:3]]
+            contradicted = stored.contradicts(again)
+            conflicts += contradicted
+            marked = stored.in_conflict()
+            if marked is not stored and (contradicted or again is again.in_conflict()):
+                flagged.append((*stored[:3], marked.flags))
+        self._flag.run(transaction, flagged)
+        return conflicts
 
     def delete_activity(self, transaction: Transaction, keys: Sequence[EventKey]) -> list[EventKey]:
         """Take events out again; returns the keys of those that were stored."""

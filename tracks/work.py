@@ -14,7 +14,7 @@ __all__ = ["Work"]
 
 @dataclass(slots=True)
 class Work:
-    """A batch or a wake of one partition; `now` is in ms."""
+    """A batch or a wake of one partition; `now` is in ms. `conflicts` counts ids that came with another content."""
 
     engine: Engine
     store: TrackStore
@@ -24,3 +24,4 @@ class Work:
     now: int
     results: Results
     dead: list[DeadLetter] = field(default_factory=list)
+    conflicts: int = 0

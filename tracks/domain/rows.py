@@ -1,6 +1,8 @@
 """Rows as an engine stores them: what subjects did, the states folded from it, and the transitions that came out."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from schemas.contents import DUPLICATE_ID_CONFLICT, same_content
 
 __all__ = ["ActivityRow", "EventKey", "StageRow", "SubjectKey", "SubjectRow", "TransitionRow"]
 
@@ -25,6 +27,17 @@ class ActivityRow(NamedTuple):
     source: str
     body: bytes
     flags: str
+
+    def contradicts(self, other: Self) -> bool:
+        """Whether two rows under one message id are not the same event."""
+        return self.name != other.name or not same_content(self.body, other.body)
+
+    def in_conflict(self) -> Self:
+        """The row with the flag that another content came under its message id."""
+        flags = self.flags.split(",") if self.flags else []
+        if DUPLICATE_ID_CONFLICT in flags:
+            return self
+        return self._replace(flags=",".join((*flags, DUPLICATE_ID_CONFLICT)))
 
 
 class SubjectRow(NamedTuple):

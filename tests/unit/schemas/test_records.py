@@ -4,7 +4,16 @@ import msgspec
 import pytest
 
 from schemas.ids import record_key
-from schemas.records import BadRecord, EventEnvelope, Record, StoredRecord, header, read_envelope, record_size
+from schemas.records import (
+    BadRecord,
+    EventEnvelope,
+    Record,
+    StoredRecord,
+    header,
+    message_id_of,
+    read_envelope,
+    record_size,
+)
 from schemas.topics import EVENTS, TOPICS, topic_table
 
 
@@ -62,6 +71,27 @@ def test_a_record_without_key_value_or_readable_headers_is_bad() -> None:
             read_envelope(bad)
     with pytest.raises(BadRecord):
         header(broken, "ce_id")
+
+
+@pytest.mark.parametrize("source", ["/sources/shop", "/parcours/stage_engine"])
+def test_an_event_of_our_own_sources_is_known_by_its_id_alone(source: str) -> None:
+    sent = msgspec.structs.replace(envelope(), source=source)
+    assert read_envelope(stored(sent)).message_id == "m-1"
+
+
+def test_cloud_events_of_two_producers_that_both_count_one_two_three_are_two_events() -> None:
+    sources = ["https://shop.example/orders", "https://shop.example/carts"]
+    found = [read_envelope(stored(msgspec.structs.replace(envelope(), source=source))) for source in sources]
+    assert [each.message_id for each in found] == [f"{source}#m-1" for source in sources]
+
+
+@pytest.mark.parametrize("event_id", ["42", "x" * 255, "", "é" * 200])
+@pytest.mark.parametrize("source", ["urn:shop", "https://example.com/" + "s" * 1_000, "/sources/shop"])
+def test_a_message_id_fits_the_tables_and_stays_as_it_is_when_read_again(source: str, event_id: str) -> None:
+    once = message_id_of(source, event_id)
+    assert len(once) <= 255
+    assert bool(once) is bool(event_id)
+    assert message_id_of(source, once) == once
 
 
 def test_the_size_of_a_record_counts_key_value_headers_and_overhead() -> None:

@@ -39,8 +39,8 @@ SEGMENT_JAVA: Final = (
         b'"integrations":{"Mail":false}}'
     ),
     (
-        b'{"type":"identify","traits":{"name":"Ada \\u0026 Co"},"messageId":"j2","timestamp":"2024-02-29T09:30:00.123Z",'
-        b'"userId":"ada"}'
+        b'{"type":"identify","traits":{"name":"Ada \\u0026 Co"},"messageId":"j2","timestamp":'
+        b'"2024-02-29T09:30:00.123Z","userId":"ada"}'
     ),
 )
 RUDDER_GO: Final = tuple(

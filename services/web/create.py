@@ -20,7 +20,8 @@ from segmenter.tables import tables as segment_tables
 from services.bootstrap import Container
 from services.definitions import load_lifecycles, load_segments
 from services.runtime.clock import Clock
-from services.storage.keys import ALL_SCOPES, Created, KeyRing, WriteKeys, ensure_keys
+from services.storage.first_keys import Created, ensure_keys
+from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
 from services.web.app import WebParts, assemble
 from services.web.first_minute import FirstMinute, Welcome, curl_line
 from services.web.operations import HealthReader, Metric

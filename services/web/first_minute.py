@@ -14,7 +14,7 @@ from schemas.ids import display_id
 from services.runtime.clock import Clock
 from services.settings import Settings
 from services.storage.errors import StorageError
-from services.storage.keys import Created
+from services.storage.first_keys import Created
 from services.web.catalog import Catalog
 
 __all__ = ["WAITING", "Applied", "FirstEventReads", "FirstMinute", "Welcome", "curl_line"]

@@ -1,6 +1,8 @@
 """Keys: made once, kept as hashes, read anew in time, never lost with the database."""
 
+import asyncio
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,22 +11,15 @@ import pytest
 
 from schemas.ids import DEFAULT_WORKSPACE
 from services.settings import Settings
+from services.storage import keys as keys_module
 from services.storage.database import Database
-from services.storage.errors import StorageError
-from services.storage.keys import (
-    ALL_SCOPES,
-    Created,
-    Key,
-    KeyKind,
-    KeyRing,
-    Scope,
-    add_key,
-    ensure_keys,
-    keys_metadata,
-    keys_table,
-)
+from services.storage.errors import StorageError, StorageUnavailable
+from services.storage.first_keys import Created, ensure_keys
+from services.storage.keys import ALL_SCOPES, Key, KeyKind, KeyRing, Scope, add_key, keys_metadata, keys_table
+from services.storage.sources import SourceRules, put_rules
 
 NOW = 1_700_000_000_000
+SHOP = Key(KeyKind.WRITE, "default", "shop")
 
 
 @pytest.fixture
@@ -101,20 +96,125 @@ async def test_a_key_of_one_kind_is_none_of_the_other(tmp_path: Path, database: 
         assert await ring.find(KeyKind.WRITE, strange) is None
 
 
-async def test_new_and_revoked_keys_are_known_within_thirty_seconds(tmp_path: Path, database: Database) -> None:
+def revoke_all(database: Database) -> None:
+    with database.transaction() as transaction:
+        transaction.connection.execute(keys_table.update().values(revoked_at=NOW))
+
+
+def add(database: Database, secret: str, key: Key) -> None:
+    with database.transaction() as transaction:
+        add_key(transaction.connection, secret, key, NOW)
+
+
+async def test_a_key_made_elsewhere_is_known_after_a_second(tmp_path: Path, database: Database) -> None:
     first_start(Settings(data_dir=tmp_path), database)
     now = NOW
     ring = KeyRing(database, lambda: now)
     assert await ring.find(KeyKind.WRITE, "later") is None
-    with database.transaction() as transaction:
-        add_key(transaction.connection, "later", Key(KeyKind.WRITE, "default", "shop"), NOW)
+    add(database, "later", SHOP)
     assert await ring.find(KeyKind.WRITE, "later") is None
-    now += 30_000
-    assert await ring.find(KeyKind.WRITE, "later") == Key(KeyKind.WRITE, "default", "shop")
+    now += 1_000
+    assert await ring.find(KeyKind.WRITE, "later") == SHOP
+
+
+@pytest.mark.parametrize("used_every", [1_000, 7_000, 29_000, 45_000, 3_600_000])
+async def test_a_revocation_elsewhere_holds_within_a_minute_however_often_the_key_is_used(
+    tmp_path: Path, database: Database, used_every: int
+) -> None:
+    now = NOW
+    rings = [KeyRing(database, lambda: now), KeyRing(database, lambda: now)]
+    add(database, "shop", SHOP)
+    for ring in rings:
+        assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+    revoke_all(database)
+    revoked_at = now
+    while now - revoked_at < 60_000:
+        now += used_every
+        for ring in rings:
+            await ring.find(KeyKind.WRITE, "shop")
+            await settled(ring)
+    for ring in rings:
+        assert await ring.find(KeyKind.WRITE, "shop") is None
+        assert ring.source_at_hand("shop") is None
+
+
+async def settled(ring: KeyRing) -> None:
+    """Let what is read beside the requests come in."""
+    if ring._reload is not None:
+        await ring._reload
+
+
+async def test_a_change_in_this_process_holds_at_once(database: Database) -> None:
+    ring = KeyRing(database, lambda: NOW)
+    add(database, "shop", SHOP)
+    assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+    revoke_all(database)
+    assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+    ring.forget()
+    assert await ring.find(KeyKind.WRITE, "shop") is None
+
+
+async def test_a_key_ends_when_it_expires(database: Database) -> None:
+    now = NOW
+    ring = KeyRing(database, lambda: now)
+    add(database, "shop", Key(KeyKind.WRITE, "default", "shop", expires_at=NOW + 500))
+    assert await ring.find(KeyKind.WRITE, "shop") is not None
+    assert ring.source_at_hand("shop") is not None
+    now += 500
+    assert await ring.find(KeyKind.WRITE, "shop") is None
+    assert ring.source_at_hand("shop") is None
+
+
+async def test_what_is_at_hand_needs_no_reading_and_is_renewed_beside_the_requests(database: Database) -> None:
+    now = NOW
+    ring = KeyRing(database, lambda: now, {"given": Key(KeyKind.WRITE, "default", "default", id="given-write-key")})
+    add(database, "shop", SHOP)
+    assert ring.source_at_hand("shop") is None, "nothing was read yet"
+    found = await ring.source("shop")
+    assert found is not None
+    assert (found.workspace, found.name, found.mode) == ("default", "shop", "open")
+    assert found.key.startswith("key-")
+    assert ring.source_at_hand("shop") == found
     with database.transaction() as transaction:
-        transaction.connection.execute(keys_table.update().values(revoked_at=NOW))
+        put_rules(transaction.connection, "default", "shop", SourceRules("strict", 5, 50), NOW)
     now += 30_000
-    assert await ring.find(KeyKind.WRITE, "later") is None
+    assert ring.source_at_hand("shop") == found, "as it was, while it is read again"
+    await settled(ring)
+    renewed = ring.source_at_hand("shop")
+    assert renewed == found._replace(mode="strict", events_per_second=5, burst=50)
+    now += 50_000
+    assert ring.source_at_hand("shop") is None, "too old to be used without asking"
+    assert ring.source_at_hand("given") is not None
+    await settled(ring)
+
+
+async def test_nobody_waits_long_for_a_database_that_does_not_answer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = NOW
+    release = threading.Event()
+    ring = KeyRing(database, lambda: now)
+    add(database, "shop", SHOP)
+    assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+    stored = keys_module._stored
+
+    def hanging(from_database: Database) -> object:
+        release.wait(20)
+        return stored(from_database)
+
+    monkeypatch.setattr(keys_module, "_stored", hanging)
+    monkeypatch.setattr(keys_module, "RELOAD_PATIENCE", 0.05)
+    monkeypatch.setattr(keys_module, "FIRST_PATIENCE", 0.05)
+    now += 3_600_000
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(1_000):
+                assert await ring.find(KeyKind.WRITE, "shop") == SHOP, "valid as long as nobody says otherwise"
+            with pytest.raises(StorageUnavailable):
+                await KeyRing(database, lambda: now).find(KeyKind.WRITE, "shop")
+    finally:
+        release.set()
+    await settled(ring)
 
 
 async def test_valid_keys_stay_valid_while_the_database_is_away(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from ingest.ports import FirstEvent
 from schemas.language import load_definition
 from services.runtime.clock import ManualClock
 from services.settings import Settings
-from services.storage.keys import Created
+from services.storage.first_keys import Created
 from services.web import first_minute
 from services.web.catalog import Catalog
 from services.web.first_minute import WAITING, Applied, FirstMinute, Welcome, curl_line

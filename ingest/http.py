@@ -17,7 +17,7 @@ from ingest.handlers import Door, Inbound
 from ingest.ports import Source
 from ingest.reading import MAX_CONTENT_TYPE, Gone, checked_headers, deadline_in, inflated, read_body
 
-__all__ = ["ROUTES", "DoorApp"]
+__all__ = ["ROUTES", "DoorApp", "discard"]
 
 log = logging.getLogger(__name__)
 
@@ -168,11 +168,11 @@ async def _refuse(refusal: Refused, send: Send, unread: Receive | None) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
     if unread is not None:
         if refusal.code != "request_timeout":
-            await _discard(unread)
+            await discard(unread)
         await send(_NO_BODY)
 
 
-async def _discard(receive: Receive) -> None:
+async def discard(receive: Receive) -> None:
     """Take in for a moment what the client still sends: closed while it writes, it would never read its answer, take
     the network for broken and send everything again."""
     left = LINGER_BYTES

@@ -14,6 +14,7 @@ from localservers.processes import LOOPBACK, LocalServerFailed
 __all__ = ["TlsFront"]
 
 _REQUEST: Final = struct.pack("!ii", 8, 80_877_103)
+_FATAL: Final = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for this host, no encryption\0\0"
 _PIECE: Final = 65_536
 _READY_WITHIN: Final = 10.0
 
@@ -64,8 +65,11 @@ class TlsFront:
                     writer.write(b"S")
                     await writer.start_tls(self._context)
                     await self._forward(reader, writer)
+                else:
+                    writer.write(b"E" + struct.pack("!i", 4 + len(_FATAL)) + _FATAL)
+                    await writer.drain()
             finally:
-                writer.transport.abort()
+                writer.close()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(LOOPBACK, self._behind)

@@ -24,6 +24,7 @@ from services.storage.errors import (
     cause_of,
     severity_of,
 )
+from services.storage.reaching import unreachable
 
 __all__ = ["SCHEMA_VERSION", "Database", "Transaction"]
 
@@ -152,10 +153,10 @@ class Database:
 
     @property
     def place(self) -> str:
-        """Where the data is, for people: a path, or a URL without its password."""
+        """Where the data is, for people: a path, or a URL without its password and options."""
         if self.dialect == "sqlite":
             return str(self._url.database)
-        return self._url.set(drivername="postgresql").render_as_string(hide_password=True)
+        return self._url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -216,19 +217,21 @@ class Database:
         return error
 
     def ping(self) -> None:
-        """Ask the database a trivial question. Raises `StorageUnreachable` with a way out when it does not answer."""
+        """Ask the database a trivial question.
+
+        Raises `StorageUnreachable` with a way out when it does not answer, of it `StorageRefused` when it never will.
+        """
         try:
             with self.reading() as transaction:
                 transaction.connection.exec_driver_sql("SELECT 1")
-        except StorageError as error:
-            hint = (
-                "Check that it runs, and check DATABASE_URL"
-                if self.dialect == "postgresql"
-                else "Check the data folder"
-            )
-            # The driver's further lines ask what ours answers.
-            cause = str(cause_of(error.__cause__ or error)).partition("\n")[0].rstrip(". ")
-            raise StorageUnreachable(f"The database {self.place} cannot be reached: {cause}. {hint}.") from error
+        except (StorageError, sqlalchemy.exc.DBAPIError) as error:
+            said = str(cause_of(error.__cause__ or error)).strip()
+            if self.dialect == "postgresql":
+                raise unreachable(self.place, said) from error
+            cause = said.partition("\n")[0].rstrip(". ")
+            raise StorageUnreachable(
+                f"The database {self.place} cannot be reached: {cause}. Check the data folder."
+            ) from error
 
     def create(self, metadata: MetaData) -> list[str]:
         """Create the tables of `metadata` that are missing; return their names, sorted.

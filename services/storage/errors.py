@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from services.errors import ServiceError
 
 __all__ = ["Severity", "StorageBroken", "StorageError", "StorageMissing", "StorageNewer", "StorageUnavailable"]
-__all__ += ["StorageUnreachable", "cause_of", "severity_of"]
+__all__ += ["StorageRefused", "StorageUnreachable", "cause_of", "severity_of"]
 
 
 class StorageError(ServiceError):
@@ -29,6 +29,12 @@ class StorageUnreachable(StorageError):
     """The database cannot be used. Check that it runs, and check DATABASE_URL."""
 
     code = "storage_unreachable"
+
+
+class StorageRefused(StorageUnreachable):
+    """The database does not let this user in, or is not the one that it should be. Correct DATABASE_URL."""
+
+    code = "storage_refused"
 
 
 class StorageBroken(StorageError):

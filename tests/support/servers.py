@@ -25,13 +25,19 @@ from psycopg import sql
 from localservers import KafkaServer, LocalServerFailed, PostgresServer
 
 __all__ = ["KafkaAddress", "PostgresAddress", "fresh_database", "kafka_prefix", "kafka_server", "own_kafka_server"]
-__all__ += ["own_postgres_server", "postgres_server", "pytest_collection_finish", "pytest_collection_modifyitems"]
+__all__ += [
+    "own",
+    "own_postgres_server",
+    "postgres_server",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+]
 __all__ += ["pytest_configure", "pytest_unconfigure"]
 
 _FOLDER = "PARCOURS_TEST_SERVERS"
 _FIXTURES = {
-    "kafka": {"kafka_server", "kafka_prefix", "own_kafka_server"},
-    "postgres": {"postgres_server", "fresh_database", "own_postgres_server"},
+    "kafka": {"kafka_server", "kafka_prefix", "own_kafka_server", "secured_kafka"},
+    "postgres": {"postgres_server", "fresh_database", "own_postgres_server", "secured_postgres"},
 }
 _EXTERNAL = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "DATABASE_URL"}
 _AnyServer = KafkaServer | PostgresServer
@@ -77,7 +83,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A test that starts a broker of its own may take long on a busy machine.
     """
     for item in items:
-        if "own_kafka_server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+        if {"own_kafka_server", "secured_kafka"} & {*getattr(item, "fixturenames", ())} and not item.get_closest_marker(
+            "timeout"
+        ):
             item.add_marker(pytest.mark.timeout(240))
         for kind, fixtures in _FIXTURES.items():
             if fixtures.intersection(getattr(item, "fixturenames", ())):
@@ -137,19 +145,20 @@ def fresh_database(postgres_server: PostgresAddress) -> Iterator[Callable[[], st
 @pytest.fixture(scope="module")
 def own_kafka_server() -> Iterator[KafkaServer]:
     """An Apache Kafka that belongs to this module, to kill, pause and start again. The test sees to it that it runs."""
-    with _own(KafkaServer(for_tests=True)) as server:
+    with own(KafkaServer(for_tests=True)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL that belongs to this module, to kill, pause and start again. The test sees to it that it runs."""
-    with _own(PostgresServer()) as server:
+    with own(PostgresServer()) as server:
         yield server
 
 
 @contextmanager
-def _own(server: _S) -> Iterator[_S]:
+def own(server: _S) -> Iterator[_S]:
+    """The server, started and discarded at the end; without it the test is skipped, or fails with CI=true."""
     try:
         try:
             server.start()

@@ -205,7 +205,7 @@ def test_a_wrong_database_is_refused(
 ) -> None:
     environment.setenv("DATABASE_URL", postgres_server.url.rpartition("/")[0] + "/no_such_database")
     environment.setenv("KAFKA_BOOTSTRAP_SERVERS", NOBODY_LISTENS)
-    assert 'database "no_such_database" does not exist. Check that it runs' in refused(capsys, "run")
+    assert 'database "no_such_database" does not exist. Create the database' in refused(capsys, "run")
 
 
 def test_an_unreachable_broker_is_named(

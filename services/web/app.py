@@ -45,7 +45,8 @@ RFC 9457 with a stable `code`.
 
 @dataclass(frozen=True, slots=True)
 class WebParts:
-    """What the application is made of. `api` holds the routers of the contexts: they get an API token's check in front.
+    """What the application is made of. `api` holds the routers of the contexts: they get an API token's check in front;
+    those of `public` bring a check of their own.
 
     `door` wraps the application in the dispatcher of the tracking routes, `document` describes these routes; None when
     this process has no door. `first_line` is the shell line that sends a first event.
@@ -62,6 +63,7 @@ class WebParts:
     document: Callable[[FastAPI], None] | None = None
     metrics: Callable[[], Iterable[Metric]] = tuple
     first_line: str = ""
+    public: Sequence[APIRouter] = ()
 
 
 def _docs_router(pages: Pages) -> APIRouter:
@@ -92,6 +94,8 @@ def assemble(parts: WebParts) -> ASGIApp:
     answers: dict[int | str, dict[str, Any]] = problem_responses("unauthorized", "scope")
     for router in parts.api:
         app.include_router(router, dependencies=[Depends(auth.read)], responses=answers)
+    for router in parts.public:
+        app.include_router(router)
     app.include_router(links_router(auth, parts.sessions, parts.clock))
     app.include_router(operations_router(parts.health, parts.metrics))
     pages = Pages()

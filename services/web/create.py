@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from starlette.types import ASGIApp
 
+from ingest.browser_settings import browser_settings_router
 from ingest.documentation import add_door_documentation
 from ingest.handlers import Door
 from ingest.http import DoorApp
@@ -85,6 +86,7 @@ async def create_app(
         document=add_door_documentation,
         metrics=lambda: [*metrics(), *_door_metrics(door)],
         first_line=curl_line(settings, address),
+        public=[browser_settings_router(door.source)],
     )
     return Web(assemble(parts), created, sessions, container, address)
 

@@ -66,8 +66,15 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
     ("unknown_event_name", 404, "Unknown event", "The catalog has no event of this name. GET /v1/catalog lists them."),
     ("unknown_rejected", 404, "Unknown rejected item", "No rejected item has this id. GET /v1/rejected lists them."),
     ("key_given", 409, "Key given from outside", "This key comes from the environment. Change it there and restart."),
+    ("key_replaced", 409, "Key ended", "This key was replaced, revoked, or has expired already. Make a new one."),
     ("last_admin_token", 409, "Last admin token", "Nobody could administer any more. Make another admin token first."),
     ("stale", 412, "Changed meanwhile", "Someone else changed it since you read it. Read it anew and decide again."),
+    (
+        "precondition_required",
+        428,
+        "If-Match needed",
+        "It was changed before. Read it, and send the ETag of what you read as If-Match.",
+    ),
     ("bad_link", 400, "Link not valid", "The sign-in link was used, or is older than ten minutes. Make a new one."),
     # The door.
     ("unknown_write_key", 401, "Unknown write key", "The write key is missing or not known. Send a valid one."),

@@ -12,12 +12,11 @@ from sqlalchemy import select
 from schemas.ids import DEFAULT_WORKSPACE
 from services.settings import Settings
 from services.storage.database import Database
-from services.storage.keys import ALL_SCOPES, PREFIXES, Key, KeyKind, Scope, add_key, keys_table
+from services.storage.keys import ALL_SCOPES, PREFIXES, Key, KeyKind, Scope, add_key, keys_table, lock_keys
 
 __all__ = ["CREDENTIALS_FILE", "Created", "ensure_keys"]
 
 CREDENTIALS_FILE: Final = "credentials.env"
-_CREATION_LOCK: Final = 0x70616B65
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_.:/@+-]*$")
 _VARIABLES: Final = {KeyKind.WRITE: "PARCOURS_WRITE_KEY", KeyKind.API: "PARCOURS_API_TOKEN"}
 
@@ -43,10 +42,10 @@ def ensure_keys(settings: Settings, database: Database, clock: Callable[[], int]
     given = {KeyKind.WRITE: settings.write_key, KeyKind.API: settings.api_token}
     made: dict[KeyKind, str] = {}
     with database.transaction() as transaction:
-        connection = transaction.connection
-        if transaction.dialect == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
-        active = select(keys_table.c.kind).where(keys_table.c.revoked_at.is_(None))
+        lock_keys(transaction)
+        connection, ends = transaction.connection, keys_table.c.expires_at
+        valid = keys_table.c.revoked_at.is_(None) & (ends.is_(None) | (ends > clock()))
+        active = select(keys_table.c.kind).where(valid)
         stored = set(connection.execute(active.distinct()).scalars())
         for kind in KeyKind:
             if given[kind] is None and kind.value not in stored:

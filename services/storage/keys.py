@@ -14,12 +14,12 @@ from sqlalchemy import BigInteger, Column, Connection, Row, String, Table, selec
 from ingest.ports import Source
 from schemas.ids import DEFAULT_WORKSPACE
 from services.settings import Settings
-from services.storage.database import Database
+from services.storage.database import Database, Transaction
 from services.storage.errors import StorageError, StorageUnavailable
 from services.storage.sources import DEFAULT_RULES, SourceRules, metadata, stored_rules
 
 __all__ = ["ALL_SCOPES", "PREFIXES", "Key", "KeyKind", "KeyRing", "Scope", "WriteKeys"]
-__all__ += ["add_key", "given_keys", "hash_of", "id_of", "key_of", "keys_metadata", "keys_table"]
+__all__ += ["add_key", "given_keys", "hash_of", "key_of", "keys_metadata", "keys_table", "lock_keys"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ RETRY_AFTER: Final = 1_000
 RELOAD_PATIENCE: Final = 1.0
 FIRST_PATIENCE: Final = 2.0
 MAX_SECRET_BYTES: Final = 256
+_CHANGE_LOCK: Final = 0x70616B65
 _ID_LENGTH: Final = 16
 _HINTED_LENGTH: Final = 24
 
@@ -108,7 +109,7 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def id_of(digest: str) -> str:
+def _id_of(digest: str) -> str:
     """The id of a stored key, given its hash. Secrets are drawn at random, so it tells nothing of them."""
     return f"key-{digest[:_ID_LENGTH]}"
 
@@ -276,10 +277,16 @@ def _stored(database: Database) -> tuple[dict[str, Key], dict[tuple[str, str], S
         return {row.hash: key_of(row) for row in rows}, stored_rules(transaction.connection)
 
 
+def lock_keys(transaction: Transaction) -> None:
+    """Let nobody else change keys or sources until the transaction ends."""
+    if transaction.dialect == "postgresql":
+        transaction.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CHANGE_LOCK})")
+
+
 def key_of(row: Row[Any]) -> Key:
     """The key of a row of `keys_table`."""
     scopes = frozenset(Scope(scope) for scope in row.scopes.split())
-    return Key(KeyKind(row.kind), row.workspace, row.source, scopes, id_of(row.hash), row.expires_at)
+    return Key(KeyKind(row.kind), row.workspace, row.source, scopes, _id_of(row.hash), row.expires_at)
 
 
 def add_key(connection: Connection, secret: str, key: Key, now: int, name: str | None = None) -> str:
@@ -298,7 +305,7 @@ def add_key(connection: Connection, secret: str, key: Key, now: int, name: str |
             expires_at=key.expires_at,
         )
     )
-    return id_of(digest)
+    return _id_of(digest)
 
 
 def _hint(secret: str) -> str | None:

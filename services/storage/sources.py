@@ -8,10 +8,23 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String
 
 from ingest.ports import Mode
 
-__all__ = ["DEFAULT_RULES", "MODES", "SOURCE_NAME", "SourceRules", "metadata", "put_rules", "rules_of", "sources_table"]
+__all__ = [
+    "ANY",
+    "DEFAULT_RULES",
+    "MODES",
+    "SOURCE_NAME",
+    "SourceRules",
+    "metadata",
+    "put_rules",
+    "rules_of",
+    "sources_table",
+]
 __all__ += ["etag_of", "stored_rules"]
 
 MODES: Final[tuple[Mode, ...]] = ("open", "warn", "strict")
+ANY: Final = "*"
+"""Stands for whichever entity tag."""
+
 SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 metadata = MetaData()

@@ -33,7 +33,7 @@ TAGS: Final = (
     ("Lifecycles", "The active definitions of stages, and how many customers are in each."),
     ("Segments", "The active segments and their members."),
     ("Messages", "What was sent, what was not, and why."),
-    ("Administration", "Signing in."),
+    ("Administration", "Keys, sources, and signing in."),
     ("Operations", "For probes and monitoring."),
 )
 _DESCRIPTION: Final = """
@@ -46,7 +46,7 @@ RFC 9457 with a stable `code`.
 @dataclass(frozen=True, slots=True)
 class WebParts:
     """What the application is made of. `api` holds the routers of the contexts: they get an API token's check in front;
-    those of `public` bring a check of their own.
+    those of `public` bring a check of their own, and those of `guarded` are made with the checks of the application.
 
     `door` wraps the application in the dispatcher of the tracking routes, `document` describes these routes; None when
     this process has no door. `first_line` is the shell line that sends a first event.
@@ -64,6 +64,7 @@ class WebParts:
     metrics: Callable[[], Iterable[Metric]] = tuple
     first_line: str = ""
     public: Sequence[APIRouter] = ()
+    guarded: Sequence[Callable[[Auth], APIRouter]] = ()
 
 
 def _docs_router(pages: Pages) -> APIRouter:
@@ -94,7 +95,7 @@ def assemble(parts: WebParts) -> ASGIApp:
     answers: dict[int | str, dict[str, Any]] = problem_responses("unauthorized", "scope")
     for router in parts.api:
         app.include_router(router, dependencies=[Depends(auth.read)], responses=answers)
-    for router in parts.public:
+    for router in (*parts.public, *(make(auth) for make in parts.guarded)):
         app.include_router(router)
     app.include_router(links_router(auth, parts.sessions, parts.clock))
     app.include_router(operations_router(parts.health, parts.metrics))

@@ -23,6 +23,7 @@ from services.definitions import load_lifecycles, load_segments
 from services.runtime.clock import Clock
 from services.storage.first_keys import Created, ensure_keys
 from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
+from services.web.admin import admin_routers
 from services.web.app import WebParts, assemble
 from services.web.first_minute import FirstMinute, Welcome, curl_line
 from services.web.operations import HealthReader, Metric
@@ -87,6 +88,7 @@ async def create_app(
         metrics=lambda: [*metrics(), *_door_metrics(door)],
         first_line=curl_line(settings, address),
         public=[browser_settings_router(door.source)],
+        guarded=admin_routers(container, keys),
     )
     return Web(assemble(parts), created, sessions, container, address)
 

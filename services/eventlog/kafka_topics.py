@@ -63,16 +63,19 @@ class KafkaTopics:
     async def learn(self, topics: Iterable[str]) -> Mapping[str, TopicFacts]:
         """The facts of those of `topics` that exist; asks only for what is not known."""
         wanted = list(topics)
-        unknown = [topic for topic in wanted if topic not in self._facts]
-        if unknown:
-            async with answering(self._cluster, _ADMIN_SECONDS):
-                partitions = await self._partitions()
-                existing = [topic for topic in unknown if topic in partitions]
-                lines = await self._lines(existing)
-            for topic in existing:
-                limit = int(lines[topic]["max.message.bytes"]) - FRAMING_BYTES
-                self._facts[topic] = TopicFacts(partitions[topic], limit)
+        if unknown := [topic for topic in wanted if topic not in self._facts]:
+            await self.learn_anew(unknown)
         return {topic: self._facts[topic] for topic in wanted if topic in self._facts}
+
+    async def learn_anew(self, topics: Iterable[str]) -> None:
+        """Ask for the facts of `topics`, known or not. Raises `LogUnavailable`."""
+        async with answering(self._cluster, _ADMIN_SECONDS):
+            partitions = await self._partitions()
+            existing = [topic for topic in topics if topic in partitions]
+            lines = await self._lines(existing)
+        for topic in existing:
+            limit = int(lines[topic]["max.message.bytes"]) - FRAMING_BYTES
+            self._facts[topic] = TopicFacts(partitions[topic], limit)
 
     async def create(self, specs: Sequence[TopicSpec], partitions: int) -> list[str]:
         """Make the missing topics after comparing the existing ones; return the names of those made."""

@@ -5,6 +5,7 @@ Errors are typed and arrive within the stated deadlines:
     LogError
     ├── LogUnavailable       the log cannot be reached, or did not answer in time; try again later
     ├── LogRefused           it does not let this client in, or is not who it should be; settings must change
+    ├── LogBusy              too much waits for a partition already; nothing of this append was taken
     ├── LogNewer             a newer version of Parcours wrote it
     ├── LogClosed            this object was closed
     ├── UnknownTopic         the topic does not exist; run `parcours migrate`
@@ -22,9 +23,10 @@ from typing import NamedTuple, Protocol
 from schemas.records import Place, Record, StoredRecord
 from schemas.topics import TopicSpec
 
-__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogClosed", "LogError", "LogNewer", "LogRefused"]
-__all__ += ["LogUnavailable", "OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener", "RecordTooLarge"]
-__all__ += ["SequencedPublisher", "SequencedRecord", "TopicMismatch", "TopicPartition", "UnknownTopic", "Writer"]
+__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogBusy", "LogClosed", "LogError", "LogNewer"]
+__all__ += ["LogRefused", "LogUnavailable", "OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener"]
+__all__ += ["RecordTooLarge", "SequencedPublisher", "SequencedRecord", "TopicMismatch", "TopicPartition"]
+__all__ += ["UnknownTopic", "Writer"]
 
 
 class LogError(Exception):
@@ -43,6 +45,12 @@ class LogRefused(LogError):
     """The event log does not let this client in, or is not who it should be. Check the settings KAFKA_..."""
 
     code = "log_refused"
+
+
+class LogBusy(LogError):
+    """Too much waits already for a partition of the log. Nothing was taken; send it again after a moment."""
+
+    code = "log_busy"
 
 
 class LogNewer(LogError):
@@ -134,7 +142,8 @@ class Writer(Protocol):
         """Append records; return, in order, None for each that is durable or the error that kept it out.
 
         One bad record does not fail its neighbors. Raises `LogUnavailable` when nothing is known within the writer's
-        deadline, `LogClosed` after close. Records for the same partition keep their order.
+        deadline, `LogBusy` when too much waits already (then none of them is appended), `LogClosed` after close.
+        Records for the same partition keep their order.
         """
 
     async def close(self) -> None:

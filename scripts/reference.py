@@ -45,6 +45,14 @@ MEANINGS = {
     "kafka_ssl_certfile": "The certificate (PEM) of this client, where brokers ask for one.",
     "kafka_ssl_keyfile": "Its unencrypted key (PEM), unless it is in the same file.",
     "topic_prefix": "Put before every name on Apache Kafka, so that several installations can share one.",
+    "key_events_per_second": "How many events a second one write key may send on average; a source may have its own.",
+    "key_burst": "How many it may send at once after a pause.",
+    "address_events_per_second": "How many events a second may come from one address (of IPv6: from one network).",
+    "address_burst": "How many may come from it at once after a pause.",
+    "trusted_proxies": "Whose `X-Forwarded-...` headers count: addresses and networks with commas between them.",
+    "max_body": "The largest body of a request in bytes, once decoded: 65536 to 16777216.",
+    "max_event": "The largest event in bytes: 1024 to 921600.",
+    "public_operations": "`false`: `/metrics`, `/docs` and `/openapi.json` need a token, `/readyz` tells no details.",
 }
 SETTINGS_HEAD = """# Settings
 
@@ -104,7 +112,9 @@ def settings_page() -> str:
             return ""
         if field.name in DURATIONS and isinstance(field.default, int):
             return f"`{duration_text(field.default)}`"
-        return f"`{field.default}`"
+        if isinstance(field.default, bool):
+            return f"`{str(field.default).lower()}`"
+        return f"`{field.default}`" if field.default != "" else ""
 
     rows = [
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 from schemas.times import DAY, InvalidTime, parse_duration
 from services.errors import InvalidSetting
 from services.kafka_settings import kafka_settings
+from services.web.addresses import parse_networks
 
 __all__ = ["DEFAULT_PORT", "InvalidSetting", "Settings", "load_settings"]
 
@@ -25,6 +26,9 @@ class Settings:
     `events_retention`: how long `parcours.events` keeps records. `workers`: group members per engine in one process.
     `kafka_sasl_...`, `kafka_ssl_...`: count for the protocols whose names they bear.
     `topic_prefix`: put before every name on Apache Kafka, so that several installations can share one.
+    `..._events_per_second`, `..._burst`: what may come from one key and from one address. `trusted_proxies`: addresses
+    and networks with commas between. `max_body`, `max_event`: bytes. `public_operations`: whether metrics and the API's
+    description are for everybody.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +57,14 @@ class Settings:
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
     topic_prefix: str = ""
+    key_events_per_second: int = 20_000
+    key_burst: int = 400_000
+    address_events_per_second: int = 20_000
+    address_burst: int = 400_000
+    trusted_proxies: str = ""
+    max_body: int = 4 * 1024 * 1024
+    max_event: int = 256 * 1024
+    public_operations: bool = True
 
     @property
     def cluster(self) -> bool:
@@ -67,7 +79,17 @@ class Settings:
 
 
 _DURATIONS = ("settle", "settle_history", "effects_within", "events_retention")
-_NUMBERS = {"port": (0, 65_535), "partitions": (1, 1_024), "workers": (1, 64)}
+_NUMBERS = {
+    "port": (0, 65_535),
+    "partitions": (1, 1_024),
+    "workers": (1, 64),
+    **dict.fromkeys(
+        ("key_events_per_second", "key_burst", "address_events_per_second", "address_burst"), (1, 1_000_000_000)
+    ),
+    "max_body": (64 * 1024, 16 * 1024 * 1024),
+    "max_event": (1024, 900 * 1024),
+}
+_YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _PATHS = ("data_dir", "definitions_dir")
 _TEXTS = ("host", "write_key", "api_token", "smtp_url", "mail_from")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -119,6 +141,22 @@ def _format(_name: str, text: str) -> str:
     return text.lower()
 
 
+def _proxies(_name: str, text: str) -> str:
+    try:
+        parse_networks(text)
+    except ValueError as error:
+        raise InvalidSetting(
+            f"PARCOURS_TRUSTED_PROXIES must be addresses and networks like 127.0.0.1,10.0.0.0/8: {error}."
+        ) from error
+    return text
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.lower() not in _YES_OR_NO:
+        raise InvalidSetting(f"PARCOURS_{name.upper()} must be true or false, not {text[:64]!r}.")
+    return _YES_OR_NO[text.lower()]
+
+
 def _prefix(_name: str, text: str) -> str:
     if not _PREFIX.fullmatch(text):
         raise InvalidSetting("PARCOURS_TOPIC_PREFIX must be at most 40 letters, digits, dots, dashes or underscores.")
@@ -158,6 +196,8 @@ _READERS: dict[str, Callable[[str, str], object]] = {
     "log_level": _level,
     "log_format": _format,
     "topic_prefix": _prefix,
+    "trusted_proxies": _proxies,
+    "public_operations": _yes_or_no,
 }
 
 

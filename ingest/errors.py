@@ -8,11 +8,18 @@ __all__ = ["Refused", "Unacceptable"]
 class Refused(Exception):
     """The request is refused as a whole: nothing of it was stored. Its code says how to do better."""
 
-    def __init__(self, code: str, detail: str | None = None, pointer: str | None = None) -> None:
+    retry_after = 2
+    """Seconds after which a request that is put off may come again."""
+
+    def __init__(
+        self, code: str, detail: str | None = None, pointer: str | None = None, retry_after: int | None = None
+    ) -> None:
         """`code` stands in `PROBLEMS` with an HTTP status; `detail` replaces the table's sentence.
 
         `pointer` is a JSON pointer into the body, or ``/headers/<name>``, where one place is at fault.
         """
+        if retry_after is not None:
+            self.retry_after = retry_after
         self.code = code
         self.status = PROBLEMS[code].status
         self.detail = detail or PROBLEMS[code].sentence

@@ -2,29 +2,31 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ingest.domain.admission import Admission
 from ingest.domain.judging import Request
-from ingest.domain.parsing import parse_batch, parse_event
+from ingest.domain.limits import MAX_BODY, MAX_EVENT
+from ingest.domain.parsing import Body, counting, json_text, parse_batch, parse_event
 from ingest.domain.timing import sent_at_of
 from ingest.errors import Refused
-from ingest.ports import Clock, Keys, OnFirstEvent, Source, Writer
+from ingest.limiting import UNKNOWN_KEY_EVENTS
+from ingest.measures import Measures
+from ingest.ports import Addresses, Clock, Keys, Limits, OnFirstEvent, Plan, Source, Writer
 from ingest.reading import Deadline, InFlight, deadline_in
-from schemas.records import Record
+from schemas.records import Headers, Record
 from schemas.times import MINUTE
 
-__all__ = ["Counts", "Door", "Inbound"]
+__all__ = ["Door", "Inbound", "Policy"]
 
 log = logging.getLogger(__name__)
 
-SLICE: Final = 250
-"""Events judged before other requests get their turn: a few milliseconds."""
+APPENDED_AT_ONCE: Final = 500
+"""Records given to the log before other requests get their turn."""
 
 TOO_LARGE: Final = "record_too_large"
+_DROPPED: Final = ("envelope_dropped",)
 
 
 class Inbound(NamedTuple):
@@ -32,6 +34,7 @@ class Inbound(NamedTuple):
 
     `query_key` is the write key in the address, `sent_at` the header of that name; `retry`: the sender says it is one.
     `received_at` is when it first arrived (ms; None: now): a redriven event keeps it, and its `sentAt` tells nothing.
+    `address` is whose limits count (None: nobody's); `trace` are record headers of its trace.
     """
 
     call: str | None
@@ -39,37 +42,58 @@ class Inbound(NamedTuple):
     sent_at: str | None = None
     retry: bool = False
     received_at: int | None = None
+    address: str | None = None
+    trace: Headers = ()
 
 
-@dataclass(slots=True)
-class Counts:
-    """What came through the door since the process started; `rejected` and `refused` by code."""
+def _peer(peer: str, _forwarded: bytes | None) -> str:
+    return peer
 
-    accepted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
+
+class Policy(NamedTuple):
+    """What a door lets in: the tracking plan, how much may come from whom, and how large (bytes) it may be.
+
+    `monotonic` answers seconds for what is timed.
+    """
+
+    plan: Plan | None = None
+    limits: Limits | None = None
+    addresses: Addresses = _peer
+    max_body: int = MAX_BODY
+    max_event: int = MAX_EVENT
+    monotonic: Callable[[], float] | None = None
 
 
 class Door:
     """Takes requests to the event log. One object per process; safe for any number of requests at once."""
 
     def __init__(
-        self, writer: Writer, keys: Keys, clock: Clock, partitions: int, on_first_event: OnFirstEvent | None = None
+        self,
+        writer: Writer,
+        keys: Keys,
+        clock: Clock,
+        partitions: int,
+        on_first_event: OnFirstEvent | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """`partitions` is the log's count; `on_first_event` is called once, when the first event is durable."""
-        self._writer = writer
+        self.writer = writer
+        self.policy = policy or Policy()
+        self.counts = Measures(self.policy.monotonic)
+        self.in_flight = InFlight()
         self._keys = keys
         self._clock = clock
         self._partitions = partitions
         self._on_first_event = on_first_event
         self._unknown = _UnknownKeys(clock)
-        self.counts = Counts()
-        self.in_flight = InFlight()
 
-    async def source(self, write_key: str | None, deadline: Deadline | None = None) -> Source:
+    async def source(
+        self, write_key: str | None, deadline: Deadline | None = None, address: str | None = None
+    ) -> Source:
         """The source of a write key. Raises `Refused`: ``unknown_write_key``, ``unavailable``.
 
-        Without a deadline the look-up has the time that a whole request has.
+        Without a deadline the look-up has the time that a whole request has. A key that is not known is charged to
+        `address`.
         """
         found = None
         if write_key:
@@ -81,8 +105,21 @@ class Door:
                 raise Refused("unavailable") from error
         if found is None:
             self._unknown.seen()
+            if self.policy.limits is not None and address is not None:
+                self.policy.limits.admit(None, address, UNKNOWN_KEY_EVENTS)
             raise Refused("unknown_write_key")
         return found
+
+    def charge(self, source: Source | None, address: str | None, events: int) -> None:
+        """Take events off what may come from a source and an address. Raises `Refused` ``rate_limited``."""
+        limits = self.policy.limits
+        if limits is not None and address is not None and (wait := limits.admit(source, address, events)) is not None:
+            self.counts.limited[source.name if source is not None else ""] += 1
+            raise Refused("rate_limited", retry_after=wait)
+
+    def now(self) -> int:
+        """The wall time in ms."""
+        return self._clock()
 
     async def accept(self, content: bytes, source: Source | None, inbound: Inbound, deadline: Deadline) -> None:
         """Return once every event of the request is durable, accepted or kept apart; raise `Refused` otherwise.
@@ -91,27 +128,41 @@ class Door:
         none: then the body's `writeKey` counts, then the address's. After ``log_unavailable`` some of the events may
         be durable all the same: a retry adds nothing twice.
         """
-        body = parse_batch(content) if inbound.call is None else parse_event(content)
-        envelope = body.envelope if inbound.call is None else body.events[0]
-        source = source or await self.source(_text(envelope.get("writeKey")) or inbound.query_key, deadline)
-        request = Request(
+        text = json_text(content)
+        if inbound.call is None:
+            for _ in counting(text):
+                await asyncio.sleep(0)
+            body = parse_batch(text)
+        else:
+            body = parse_event(text, self.policy.max_event)
+        if source is None:
+            source = await self.source(body.envelope.write_key or inbound.query_key, deadline, inbound.address)
+        self.charge(source, inbound.address, len(body.raw))
+        admission = Admission(body, self.request(source, inbound, body), self.policy.plan)
+        for _ in iter(admission.admit, False):
+            await asyncio.sleep(0)
+        if admission.records:
+            await self._store(admission, deadline)
+        self.count(admission)
+
+    def request(self, source: Source, inbound: Inbound, body: Body) -> Request:
+        """What the judge is told of a request."""
+        envelope, received_at = body.envelope, inbound.received_at
+        kept = envelope.kept
+        return Request(
             source=source,
             partitions=self._partitions,
             call=inbound.call,
-            received_at=self._clock() if inbound.received_at is None else inbound.received_at,
-            sent_at=sent_at_of(body.envelope.get("sentAt"), inbound.sent_at),
-            trust_sent_at=not inbound.retry and inbound.received_at is None,
-            context=body.envelope.get("context"),
+            received_at=self._clock() if received_at is None else received_at,
+            sent_at=sent_at_of(envelope.sent_at, inbound.sent_at),
+            trust_sent_at=not inbound.retry and received_at is None,
+            context=envelope.context,
             suspicious=body.suspicious,
+            retry=inbound.retry,
+            headers=inbound.trace if kept is None else (*inbound.trace, ("parcours_envelope", kept)),
+            flags=_DROPPED if envelope.dropped else (),
+            max_event=self.policy.max_event,
         )
-        admission = Admission(body, request)
-        for start in range(0, admission.size, SLICE):
-            if start:
-                await asyncio.sleep(0)
-            admission.admit(start, start + SLICE)
-        if admission.records:
-            await self._store(admission, deadline)
-        self._count(admission)
 
     async def _store(self, admission: Admission, deadline: Deadline) -> None:
         apart = [
@@ -127,26 +178,50 @@ class Door:
 
         Raises `Refused` ``log_unavailable`` otherwise; then some of them may be durable all the same.
         """
+        began = self.counts.now()
         try:
             async with deadline.left():
-                errors = await self._writer.append(records)
+                errors = await self._append(records)
         except Exception as error:
-            self._say_unavailable(error)
+            self.say_unavailable(error)
             raise Refused("log_unavailable") from error
-        for failure in errors:
-            if failure is not None and getattr(failure, "code", None) != TOO_LARGE:
-                self._say_unavailable(failure)
-                raise Refused("log_unavailable") from failure
+        self.counts.log.observe(self.counts.now() - began)
+        self.check(errors)
         return errors
 
+    def check(self, errors: Sequence[Exception | None]) -> None:
+        """Raise `Refused` unless each record is durable or too large: ``log_unavailable``, ``too_many_requests``."""
+        for failure in errors:
+            if failure is not None and (code := getattr(failure, "code", None)) != TOO_LARGE:
+                if code == "too_many_requests":
+                    raise Refused(code) from failure
+                self.say_unavailable(failure)
+                raise Refused("log_unavailable") from failure
+
+    async def _append(self, records: Sequence[Record]) -> Sequence[Exception | None]:
+        if len(records) <= APPENDED_AT_ONCE:
+            return await self.writer.append(records)
+        slices: list[asyncio.Future[Sequence[Exception | None]]] = []
+        try:
+            for start in range(0, len(records), APPENDED_AT_ONCE):
+                slices.append(asyncio.ensure_future(self.writer.append(records[start : start + APPENDED_AT_ONCE])))
+                await asyncio.sleep(0)
+            return [error for answers in await asyncio.gather(*slices) for error in answers]
+        finally:
+            for each in slices:
+                each.cancel()
+
     @staticmethod
-    def _say_unavailable(error: Exception) -> None:
+    def say_unavailable(error: Exception) -> None:
+        """Log that the event log did not take something."""
         code = _code(error)
         log.warning("ingest.log_unavailable", extra={"code": code}, exc_info=code == "unexpected")
 
-    def _count(self, admission: Admission) -> None:
+    def count(self, admission: Admission) -> None:
+        """Count what is durable now; tell of the first event."""
         self.counts.accepted += admission.accepted
-        if admission.rejected:
+        self.counts.batches.observe(admission.size)
+        if admission.rejected is not None:
             self.counts.rejected.update(admission.rejected)
             log.info("ingest.kept_apart", extra={"codes": dict(admission.rejected)})
         if self._on_first_event is not None and (first := admission.first_event()) is not None:
@@ -183,7 +258,3 @@ class _UnknownKeys:
 
 def _code(error: Exception) -> str:
     return getattr(error, "code", None) or ("timeout" if isinstance(error, TimeoutError) else "unexpected")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -12,6 +12,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.domain.encoding import basic_user
+from ingest.domain.tracing import trace_headers
 from ingest.errors import Refused
 from ingest.handlers import Door, Inbound
 from ingest.ports import Source
@@ -35,7 +36,6 @@ ROUTES: Final[Mapping[bytes, str]] = {
 
 LINGER_SECONDS: Final = 4.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
-RETRY_AFTER: Final = b"2"
 
 _JSON: Final = (b"content-type", b"application/json")
 _CORS: Final = (
@@ -93,36 +93,46 @@ class DoorApp:
             await send(_PREFLIGHT_START)
             await send(_NO_BODY)
             return
+        began = self._door.counts.now()
         unread = True
+        status = 200
         try:
             if scope["method"] != "POST":
                 raise Refused("method_not_allowed")
             if kind != METRICS:
                 headers = _headers(scope)
-                source = await self._named(headers)
+                peer = scope["client"]
+                address = self._door.policy.addresses(peer[0] if peer else "", headers.get(b"x-forwarded-for"))
+                self._door.charge(None, address, 1)
+                source = await self._named(headers, address)
                 with self._door.in_flight.held() as held:
-                    body = await read_body(receive, headers, held)
+                    body = await read_body(receive, headers, held, self._door.policy.max_body)
                     unread = False
-                    deadline = deadline_in()
-                    content = await inflated(body, headers.get(b"content-encoding"), held)
-                    await self._door.accept(content, source, _inbound(kind, scope, headers), deadline)
+                    began, deadline = self._door.counts.now(), deadline_in()
+                    content = await inflated(body, headers.get(b"content-encoding"), held, self._door.policy.max_body)
+                    # As much again for what is made of it.
+                    held.grow(len(content))
+                    await self._door.accept(content, source, _inbound(kind, scope, headers, address), deadline)
         except Refused as refusal:
+            status = refusal.status
             self._door.counts.refused[refusal.code] += 1
             await _refuse(refusal, send, receive if unread else None)
         except Gone:
             return
         except Exception:
             log.exception("ingest.failed")
+            status = 500
             await _refuse(Refused("internal_error"), send, receive if unread else None)
         else:
             await send(_SUCCESS_START)
             await send(_SUCCESS)
+        self._door.counts.answered(kind, status, began)
 
-    async def _named(self, headers: Mapping[bytes, bytes]) -> Source | None:
+    async def _named(self, headers: Mapping[bytes, bytes], address: str) -> Source | None:
         """The source that Basic credentials name, before anything is read; None: the key stands elsewhere."""
         given = headers.get(b"authorization")
         write_key = basic_user(given) if given is not None else None
-        return await self._door.source(write_key) if write_key is not None else None
+        return await self._door.source(write_key, address=address) if write_key is not None else None
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -134,13 +144,15 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return headers
 
 
-def _inbound(kind: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Inbound:
+def _inbound(kind: str, scope: Scope, headers: Mapping[bytes, bytes], address: str) -> Inbound:
     sent_at = headers.get(b"sentat")
     return Inbound(
         call=None if kind == BATCH else kind,
         query_key=_query_key(scope["query_string"]),
         sent_at=sent_at.decode("latin-1") if sent_at is not None else None,
         retry=headers.get(b"x-retry-count", b"0") != b"0",
+        address=address,
+        trace=trace_headers(headers.get(b"traceparent"), headers.get(b"tracestate")),
     )
 
 
@@ -161,7 +173,7 @@ async def _refuse(refusal: Refused, send: Send, unread: Receive | None) -> None:
     if unread is not None:
         headers.append((b"connection", b"close"))
     if refusal.status in (429, 503):
-        headers.append((b"retry-after", RETRY_AFTER))
+        headers.append((b"retry-after", b"%d" % refusal.retry_after))
     if refusal.status == 405:
         headers.append((b"allow", b"POST, OPTIONS"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

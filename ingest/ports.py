@@ -5,7 +5,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from schemas.records import Record
 
-__all__ = ["Clock", "FirstEvent", "Keys", "Limits", "Mode", "OnFirstEvent", "Plan", "Source", "Writer"]
+__all__ = ["Addresses", "Answered", "Clock", "FirstEvent", "Keys", "Limits", "Mode", "OnFirstEvent", "Plan", "Source"]
+__all__ += ["Submitting", "Writer"]
 
 Mode = Literal["open", "warn", "strict"]
 """What becomes of events that the catalog does not know or that break it: accepted and flagged, the same and told to
@@ -76,3 +77,21 @@ class Writer(Protocol):
 
         Errors have a `code`; ``record_too_large`` is the record's own fault. Raises when nothing is known.
         """
+
+
+Answered = Callable[[Sequence[Exception | None]], None]
+"""Told once what became of each record: None (durable), or the error that kept it out."""
+
+
+class Submitting(Protocol):
+    """A writer that can be used without a task."""
+
+    def submit(self, records: Sequence[Record], answered: Answered) -> bool:
+        """Begin to append, and call `answered` on the loop when it is known of every record, never before this returns.
+
+        False: it cannot be done at once, nothing was begun, and `append` is to be used.
+        """
+
+
+Addresses = Callable[[str, bytes | None], str]
+"""Whose address counts, given the connection's peer and the values of `X-Forwarded-For`."""

@@ -9,13 +9,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.domain.limits import MAX_DEPTH, MAX_EVENT, MAX_NAME, MAX_PROPERTIES
+from ingest.domain.parsing import depth_of
 from ingest.domain.timing import Occurred, occurred, sent_at_of
 from ingest.errors import Unacceptable
 from ingest.ports import Source
 from schemas.ids import InvalidId, account_subject, anonymous_subject, user_subject
+from schemas.records import Headers
 from schemas.times import MINUTE
 
-__all__ = ["CALLS", "Accepted", "Request", "content_id", "judge"]
+__all__ = ["CALLS", "Accepted", "Request", "content_id", "judge", "oversize"]
 
 _TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 
@@ -42,7 +44,9 @@ class Request(NamedTuple):
     """What the judge knows of the request beside the event: times in ms; `sent_at` is the envelope's or the header's.
 
     `call` is the type that the path gives (None on batch paths); `partitions` is how many the log has; `trust_sent_at`
-    is false for retries, whose `sentAt` says nothing of the sender's clock; `context` is the envelope's.
+    is false for retries, whose `sentAt` says nothing of the sender's clock; `context` is the envelope's. `retry`: the
+    sender says that it is one. `headers` go along with each record, `flags` with each that is accepted; an event may
+    have `max_event` bytes.
     """
 
     source: Source
@@ -53,6 +57,10 @@ class Request(NamedTuple):
     trust_sent_at: bool
     context: Any
     suspicious: bool
+    retry: bool = False
+    headers: Headers = ()
+    flags: tuple[str, ...] = ()
+    max_event: int = MAX_EVENT
 
 
 class Accepted(msgspec.Struct, gc=False):
@@ -79,8 +87,8 @@ def judge(event: Any, raw: bytes, request: Request) -> Accepted:
         raise Unacceptable("not_an_object")
     get = event.get
     # Fewer brackets than levels allowed is the cheap proof that an event is not nested too deep.
-    if request.suspicious or len(raw) > MAX_EVENT or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-        _check_bounds(event, raw)
+    if request.suspicious or len(raw) > request.max_event or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _check_bounds(event, raw, request.max_event)
     call = get("type")
     if call is None:
         call = request.call
@@ -107,30 +115,28 @@ def judge(event: Any, raw: bytes, request: Request) -> Accepted:
     return Accepted(subject, account, message_id, name, instant, text, skewed)
 
 
-def _check_bounds(event: dict[str, Any], raw: bytes) -> None:
+def oversize(raw: bytes, limit: int) -> Unacceptable:
+    """Why an event of more than `limit` bytes is kept apart: for one text that alone is too long, or as a whole.
+
+    It is not made into objects for this. A text that long has a quotation mark before and after some multiple of the
+    limit, and none between them that is not escaped.
+    """
+    for place in range(limit, len(raw), limit):
+        before, after = raw.rfind(b'"', 0, place), raw.find(b'"', place)
+        inside = (raw.count(b'"', 0, before + 1) - raw.count(b'\\"', 0, before + 1)) % 2
+        if after - before - 1 > limit and inside:
+            return Unacceptable("property_too_long")
+    return Unacceptable("event_too_large", f"An event may have {limit:,} bytes, and this one has {len(raw):,}.")
+
+
+def _check_bounds(event: dict[str, Any], raw: bytes, limit: int) -> None:
     """Size, depth and U+0000, looked at in full."""
-    if len(raw) > MAX_EVENT:
-        too_long = any(len(text) > MAX_EVENT for text in _texts(event))
-        raise Unacceptable("property_too_long" if too_long else "event_too_large")
-    if _depth(event) > MAX_DEPTH:
+    if len(raw) > limit:
+        raise oversize(raw, limit)
+    if depth_of(event) > MAX_DEPTH:
         raise Unacceptable("too_deep")
     if b"\\u0000" in raw and any("\x00" in text for text in _texts(event)):
         raise Unacceptable("nul_in_string")
-
-
-def _depth(value: Any) -> int:
-    """How many levels of objects and lists. Level by level, so that no input can exhaust the stack."""
-    depth, level = 0, [value]
-    while level:
-        inner: list[Any] = []
-        for found in level:
-            if isinstance(found, dict):
-                inner.extend(found.values())
-            elif isinstance(found, list):
-                inner.extend(found)
-        depth += any(isinstance(found, (dict, list)) for found in level)
-        level = inner
-    return depth
 
 
 def _texts(value: Any) -> list[str]:
@@ -213,7 +219,7 @@ def _name(field: str, identifier: str) -> str:
         raise Unacceptable("invalid_id", f"{field}: {error}") from error
 
 
-_named = lru_cache(maxsize=32_768)(_name)
+_named = lru_cache(maxsize=8_192)(_name)
 
 
 def _account(call: Any, event: dict[str, Any], context: Any, envelope_context: Any) -> str | None:

@@ -16,9 +16,10 @@ __all__ = ["account_copy", "event_record", "rejected_record"]
 
 _SPEC_VERSION: Final = ("ce_specversion", b"1.0")
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
-_SKEWED: Final = ("ce_flags", CLOCK_SKEW.encode())
+_SKEWED: Final = (CLOCK_SKEW,)
 _REJECTED_TYPE: Final = ("ce_type", b"parcours.event.rejected")
 _CACHED_LENGTH: Final = 160
+_MAX_GROUP: Final = 512
 _POSITIVE: Final = 0x7FFFFFFF
 
 
@@ -33,7 +34,7 @@ def _new_target(workspace: str, subject: str, partitions: int) -> _Target:
     return _Target(key, (murmur2(key) & _POSITIVE) % partitions, ("ce_subject", subject.encode()))
 
 
-_known_target = lru_cache(maxsize=32_768)(_new_target)
+_known_target = lru_cache(maxsize=8_192)(_new_target)
 
 
 def _target(workspace: str, subject: str, partitions: int) -> _Target:
@@ -53,18 +54,17 @@ def _source_header(source: str) -> tuple[str, bytes]:
     return ("ce_source", f"/sources/{source}".encode())
 
 
-def event_record(event: Accepted, raw: bytes, request: Request) -> Record:
-    """The record of an accepted event on `parcours.events`: the sender's own bytes, keyed by subject."""
-    return _record(EVENTS, event, event.subject, raw, request)
+@lru_cache(maxsize=256)
+def _flags_header(flags: tuple[str, ...]) -> tuple[str, bytes]:
+    return ("ce_flags", ",".join(flags).encode())
 
 
-def account_copy(event: Accepted, account: str, raw: bytes, request: Request) -> Record:
-    """The account's copy on `parcours.routed`: the same event id, keyed by the account."""
-    return _record(ROUTED, event, account, raw, request)
+def event_record(event: Accepted, raw: bytes, request: Request, flags: tuple[str, ...] = ()) -> Record:
+    """The record of an accepted event on `parcours.events`: the sender's own bytes, keyed by subject.
 
-
-def _record(topic: str, event: Accepted, subject: str, raw: bytes, request: Request) -> Record:
-    target = _target(request.source.workspace, subject, request.partitions)
+    `flags` are what the tracking plan says of it, and go with those of its time and its request.
+    """
+    target = _target(request.source.workspace, event.subject, request.partitions)
     headers: Headers = (
         _SPEC_VERSION,
         ("ce_id", event.message_id.encode()),
@@ -74,15 +74,25 @@ def _record(topic: str, event: Accepted, subject: str, raw: bytes, request: Requ
         target.header,
         _CONTENT_TYPE,
     )
-    if event.skewed:
-        headers = (*headers, _SKEWED)
-    return Record(topic, target.partition, target.key, raw, headers, request.received_at)
+    if event.skewed or flags or request.flags:
+        headers += (_flags_header((*_SKEWED, *flags, *request.flags) if event.skewed else (*flags, *request.flags)),)
+    if request.headers:
+        headers += request.headers
+    return Record(EVENTS, target.partition, target.key, raw, headers, request.received_at)
+
+
+def account_copy(record: Record, account: str, request: Request) -> Record:
+    """The account's copy of an event's record on `parcours.routed`: the same event id, keyed by the account."""
+    target = _target(request.source.workspace, account, request.partitions)
+    headers = tuple(target.header if found[0] == "ce_subject" else found for found in record.headers)
+    return Record(ROUTED, target.partition, target.key, record.value, headers, record.timestamp)
 
 
 def rejected_record(raw: bytes, reason: Unacceptable, request: Request) -> Record:
     """What could not be accepted, on `parcours.rejected`: the sender's own bytes, why, and the call of its path.
 
-    The id follows from the bytes, so that a retry's copy is known as one.
+    Headers keep what else the door would need to take it again as it came (times in ms). The id follows from the bytes,
+    so that a retry's copy is known as one.
     """
     workspace = request.source.workspace.encode()
     digest = blake2b(raw, digest_size=16, key=workspace[:64]).digest()
@@ -98,5 +108,14 @@ def rejected_record(raw: bytes, reason: Unacceptable, request: Request) -> Recor
     ]
     if request.call is not None:
         headers.append(("ce_call", request.call.encode()))
+    headers.append(("orig_received_at", b"%d" % request.received_at))
+    if request.sent_at is not None:
+        headers.append(("orig_sent_at", b"%d" % request.sent_at))
+    if request.retry:
+        headers.append(("orig_retry", b"1"))
+    group = request.context.get("groupId") if isinstance(request.context, dict) else None
+    if isinstance(group, (str, int)) and len(shown := str(group)) <= _MAX_GROUP:
+        headers.append(("orig_group", shown.encode()))
+    headers.extend(request.headers)
     partition = (int.from_bytes(digest[:4], "little") & _POSITIVE) % request.partitions
     return Record(REJECTED, partition, workspace, raw, tuple(headers), request.received_at)

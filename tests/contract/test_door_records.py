@@ -64,7 +64,7 @@ def test_events_without_ids_stay_apart_in_a_request_and_together_in_its_retry() 
 
     def ids(body: bytes) -> list[str]:
         found = Admission(parse_batch(body), REQUEST)
-        found.admit(0, found.size)
+        found.admit()
         return [read_envelope(stored(record)).message_id for record in found.records]
 
     body = b'{"batch":[%s,%s]}' % (event, event)

@@ -43,5 +43,5 @@ def accepted(event: Any, request: Request = REQUEST) -> Accepted:
 def admission(body: bytes, call: str = "track") -> Admission:
     """The whole admission of a body with one event."""
     found = Admission(parse_event(body), REQUEST._replace(call=call))
-    found.admit(0, 1)
+    found.admit()
     return found

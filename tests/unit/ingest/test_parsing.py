@@ -2,13 +2,28 @@
 
 import base64
 import gzip
+import tracemalloc
 
 import pytest
 
+from ingest.domain import parsing
+from ingest.domain.admission import Admission
 from ingest.domain.encoding import basic_user, decoded
 from ingest.domain.limits import MAX_BATCH, MAX_BODY
-from ingest.domain.parsing import parse_batch, parse_event
+from ingest.domain.parsing import UNREAD, Body, Envelope, counting, json_text
 from ingest.errors import Refused
+from tests.unit.ingest.requests import REQUEST
+
+
+def parse_event(body: bytes) -> Body:
+    return parsing.parse_event(json_text(body))
+
+
+def parse_batch(body: bytes) -> Body:
+    text = json_text(body)
+    for _ in counting(text):
+        pass
+    return parsing.parse_batch(text)
 
 
 def code_of(parse: object, *arguments: object) -> str:
@@ -27,9 +42,6 @@ def code_of(parse: object, *arguments: object) -> str:
         (b"{'a':1}", "invalid_json"),
         (b'{"a":undefined}', "invalid_json"),
         (b'{"a":NaN}', "invalid_json"),
-        (b'{"a":1e999}', "invalid_json"),
-        (b'{"a":-1e999}', "invalid_json"),
-        (b'{"a":' + b"9" * 5_000 + b"}", "invalid_json"),
         (b'{"a":01}', "invalid_json"),
         (b'{"a":1,}', "invalid_json"),
         (b'{"a":1} x', "invalid_json"),
@@ -60,33 +72,91 @@ def test_a_body_that_is_not_one_json_object_is_refused(body: bytes, code: str) -
     assert code_of(parse_batch, body) == code
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1" + b"0" * 308 + b"e10", b"9" * 5_000])
+def test_a_number_that_nothing_can_hold_is_refused(number: bytes) -> None:
+    assert code_of(parse_event, b'{"a":%s}' % number) == "invalid_json"
+    assert code_of(parse_batch, b'{"batch":[],"context":{"a":%s}}' % number) == "invalid_json"
+    found = Admission(parse_batch(b'{"batch":[{"a":1},{"a":%s}]}' % number), REQUEST)
+    assert code_of(found.admit) == "invalid_json"
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"batch":null}', b'{"batch":{}}', b'{"batch":"x"}', b'{"events":[]}'])
 def test_a_batch_without_a_list_is_refused(body: bytes) -> None:
     assert code_of(parse_batch, body) == "expected_batch"
 
 
-def test_a_batch_has_a_greatest_length() -> None:
-    assert len(parse_batch(b'{"batch":[%s]}' % b",".join([b"1"] * MAX_BATCH)).events) == MAX_BATCH
-    assert code_of(parse_batch, b'{"batch":[%s]}' % b",".join([b"1"] * (MAX_BATCH + 1))) == "too_many_events"
+@pytest.mark.parametrize("event", [b"1", b"{}", b'{"a":[1,2,{}]}', b"[]", b'"a,b"', b"null", b"0.5", b"[[1,2],[]]"])
+@pytest.mark.parametrize("around", [b'{"batch":[%s]}', b'{"context":{"a":[1,2]},"batch":[%s],"sentAt":"x"}'])
+def test_a_batch_has_a_greatest_length(event: bytes, around: bytes) -> None:
+    assert len(parse_batch(around % b",".join([event] * MAX_BATCH)).raw) == MAX_BATCH
+    assert code_of(parse_batch, around % b",".join([event] * (MAX_BATCH + 1))) == "too_many_events"
+    assert code_of(parse_batch, around % b",".join([*([b"{}"] * MAX_BATCH), event])) == "too_many_events"
+
+
+def test_a_batch_of_millions_is_refused_before_there_is_an_object_for_each() -> None:
+    for event in (b"0", b"{}", b"[]", b'""'):
+        text = b'{"batch":[%s]}' % b",".join([event] * 1_000_000)
+        tracemalloc.start()
+        assert code_of(parse_batch, text) == "too_many_events"
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < len(text)
 
 
 def test_each_event_keeps_its_own_bytes() -> None:
     events = [b'{ "a" :  1.50 }', b'{"b":"\\u00e9"}', b'{"c":"\xc3\xa9", "c": 2}', b"7", b'"x"', b"null", b"[ ]"]
-    body = parse_batch(b'\xef\xbb\xbf {"sentAt":1, "batch" : [ ' + b" , ".join(events) + b' ],"x":{}}\n')
+    body = parse_batch(b'\xef\xbb\xbf {"sentAt":"now", "batch" : [ ' + b" , ".join(events) + b' ],"x":{}}\n')
     assert [bytes(raw) for raw in body.raw] == events
-    assert body.events[:3] == [{"a": 1.5}, {"b": "é"}, {"c": 2}]
-    assert body.envelope["sentAt"] == 1
+    assert body.envelope.sent_at == "now"
 
 
-def test_of_a_repeated_key_the_last_counts_for_values_and_bytes_alike() -> None:
+def test_of_a_repeated_key_the_last_counts() -> None:
     body = parse_batch(b'{"batch":[{"a":1},{"a":2}],"batch":[{"a":3}]}')
-    assert body.events == [{"a": 3}]
     assert [bytes(raw) for raw in body.raw] == [b'{"a":3}']
 
 
+@pytest.mark.parametrize("key", [b"17", b"{}", b"null", b'"%s"' % (b"x" * 2_000), b"[" * 900 + b"]" * 900])
+def test_what_cannot_be_a_write_key_or_a_time_is_none(key: bytes) -> None:
+    envelope = parse_batch(b'{"batch":[],"writeKey":%s,"sentAt":%s}' % (key, key)).envelope
+    assert (envelope.write_key, envelope.sent_at) == (None, None)
+
+
+def test_what_all_events_share_goes_along_with_each() -> None:
+    text = b'{"context": {"library":{"name":"x"}, "n":1.50},"batch":[{}],"integrations":{"All":true}}'
+    envelope = parse_batch(text).envelope
+    assert envelope.kept == b'{"context":{"library":{"name":"x"}, "n":1.50},"integrations":{"All":true}}'
+    assert envelope.context == {"library": {"name": "x"}, "n": 1.5}
+    assert parse_batch(b'{"context":{},"batch":[],"integrations":null}').envelope == Envelope()
+    assert parse_batch(b'{"integrations":{"a":1},"batch":[]}').envelope.kept == b'{"integrations":{"a":1}}'
+
+
+@pytest.mark.parametrize(
+    ("shared", "events", "dropped"),
+    [
+        (b'{"p":"%s"}' % (b"x" * 5_000), 800, False),
+        (b'{"p":"%s"}' % (b"x" * 5_000), 900, True),
+        (b'{"p":"%s"}' % (b"x" * 4_000), 10_000, False),
+        (b'{"p":"%s"}' % (b"x" * 300_000), 1, True),
+        (b'{"p":"\\u0000"}', 1, True),
+        (b'{"p":' + b"[" * 20 + b"]" * 20 + b"}", 1, True),
+        (b'{"traits":[]}', 1, True),
+        (b'"text"', 1, True),
+    ],
+)
+def test_what_all_events_share_is_dropped_where_it_would_be_too_much(shared: bytes, events: int, dropped: bool) -> None:
+    text = b'{"context":%s,"batch":[%s]}' % (shared, b",".join([b"{}"] * events))
+    envelope = parse_batch(text).envelope
+    assert (envelope.kept is None, envelope.dropped) == (dropped, dropped)
+
+
 def test_a_single_event_keeps_the_whole_bodys_bytes() -> None:
-    body = parse_event(b'\xef\xbb\xbf\n{ "a": 1 } \n')
-    assert body.raw == (b'{ "a": 1 }',)
+    body = parse_event(b'\xef\xbb\xbf\n{ "a": 1, "writeKey": "k" } \n')
+    assert (body.raw, body.envelope.write_key) == ((b'{ "a": 1, "writeKey": "k" }',), "k")
+
+
+def test_an_event_that_is_too_long_is_not_read_but_for_its_key() -> None:
+    body = parse_event(b'{"a":[%s],"writeKey":"k"}' % b",".join([b"[]"] * 100_000))
+    assert (body.event, body.envelope.write_key) == (UNREAD, "k")
 
 
 def test_gzip_is_undone_within_bounds() -> None:

@@ -1,7 +1,5 @@
 """A server with a population of its own, and Chromium, which may speak to nothing but this machine."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +26,10 @@ from services.demo.poster import in_order_of_posting, post
 from services.demo.watching import Watcher
 from services.runtime.clock import SystemClock
 from services.settings import Settings
+from tests.support.chromium import FLAGS, chromium_path
 
 CUSTOMERS: Final = 60
 SEED: Final = 7
-FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 PATIENCE_MS: Final = 15_000
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 DEFINITIONS: Final = Path(__file__).parents[2] / "definitions"
@@ -85,16 +83,6 @@ class Tab:
             self.wrong.append(f"failed: {request.url} ({request.failure})")
 
 
-def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        reason = "Chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
     """The server, filled through the SDK, on a free port."""
@@ -127,7 +115,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """The distribution's Chromium, without a window."""
-    browser = playwright.chromium.launch(executable_path=_chromium(), headless=True, args=list(FLAGS))
+    browser = playwright.chromium.launch(executable_path=chromium_path(), headless=True, args=list(FLAGS))
     yield browser
     browser.close()
 

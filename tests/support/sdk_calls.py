@@ -62,7 +62,7 @@ NAMES: Final = {
 }
 """Whose event each call is, and what it is called."""
 
-_EXACTLY: Final = ("userId", "event", "groupId", "previousId", "name", "integrations")
+_EXACTLY: Final = ("userId", "event", "groupId", "previousId", "name")
 
 
 def burst(count: int) -> list[Mapping[str, Any]]:
@@ -83,7 +83,7 @@ def arrived(records: Iterable[StoredRecord], *, repeated: bool = False) -> dict[
     """The records by message id; each stands there once.
 
     With `repeated` (an answer was lost) copies are allowed, but every copy must be the first one again: only `sentAt`
-    may differ, which some SDKs write into the event when they send it.
+    and `_metadata` may differ, which some SDKs write into the event when they send it.
     """
     found: dict[str, StoredRecord] = {}
     for record in records:
@@ -91,7 +91,7 @@ def arrived(records: Iterable[StoredRecord], *, repeated: bool = False) -> dict[
         if message_id in found:
             assert repeated, f"{message_id} stands on the topic twice"
             assert record.key == found[message_id].key
-            assert _without_sent_at(record) == _without_sent_at(found[message_id])
+            assert _said(record) == _said(found[message_id])
         else:
             found[message_id] = record
     return found
@@ -119,8 +119,9 @@ def assert_unchanged(call: Mapping[str, Any], record: StoredRecord, *, adds: Col
         places = [event.get("traits"), event["context"].get("traits")]
         assert given in [_text(place) for place in places if place]
         assert all(_text(place) == given for place in places if place)
-    for name, value in call.get("context", {}).items():
-        assert _text(event["context"][name]) == _text(value), name
+    for part in ("context", "integrations"):
+        for name, value in call.get(part, {}).items():
+            assert _text(event[part][name]) == _text(value), name
     if "timestamp" in call:
         assert read_envelope(record).occurred_at == parse_instant(call["timestamp"])
 
@@ -139,10 +140,9 @@ def _value(record: StoredRecord) -> dict[str, Any]:
     return value
 
 
-def _without_sent_at(record: StoredRecord) -> dict[str, Any]:
-    event = _value(record)
-    event.pop("sentAt", None)
-    return event
+def _said(record: StoredRecord) -> dict[str, Any]:
+    """The event without what an SDK writes into it when it sends it."""
+    return {name: value for name, value in _value(record).items() if name not in ("sentAt", "_metadata")}
 
 
 def _text(value: object) -> str:

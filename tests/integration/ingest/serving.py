@@ -11,6 +11,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from ingest.browser_settings import browser_settings_router
 from ingest.handlers import Door
 from ingest.http import DoorApp
 from ingest.ports import FirstEvent, Source, Writer
@@ -77,7 +78,9 @@ class Served:
         self.first: list[FirstEvent] = []
         self.now = NOW
         self.door = Door(self.switch, self.keys, lambda: self.now, PARTITIONS, self.first.append)
-        self.app = DoorApp(FastAPI(redirect_slashes=False), self.door)
+        behind = FastAPI(redirect_slashes=False)
+        behind.include_router(browser_settings_router(self.door.source))
+        self.app = DoorApp(behind, self.door)
         self.port = 0
 
     @property

@@ -113,7 +113,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], held: Held
     """
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 10 or int(length) > limit:
-        raise Refused("body_too_large")
+        raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -126,7 +126,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], held: Held
                 size += len(chunk)
                 held.grow(len(chunk))
                 if size > limit:
-                    raise Refused("body_too_large")
+                    raise _too_large(limit)
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return chunk if len(chunks) == 1 else b"".join(chunks)
@@ -141,7 +141,7 @@ async def inflated(body: bytes, encoding: bytes | None, held: Held, limit: int =
     """
     if not checked_encoding(encoding):
         if len(body) > limit:
-            raise Refused("body_too_large")
+            raise _too_large(limit)
         return body
     pieces: list[bytes] = []
     unyielded = 0
@@ -153,3 +153,7 @@ async def inflated(body: bytes, encoding: bytes | None, held: Held, limit: int =
             unyielded = 0
             await asyncio.sleep(0)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused("body_too_large", f"A body may hold {limit:,} bytes once decoded. Send smaller batches.")

@@ -50,7 +50,7 @@ def inflate(body: bytes, limit: int = MAX_BODY) -> Iterator[bytes]:
                 raise Refused("unsupported_encoding")
             size += len(piece)
             if size > limit:
-                raise Refused("body_too_large")
+                raise Refused("body_too_large", f"A body may hold {limit:,} bytes once decoded. Send smaller batches.")
             if piece:
                 yield piece
             rest = stream.unconsumed_tail

@@ -9,8 +9,9 @@ from starlette.types import ASGIApp
 
 from ingest.browser_settings import browser_settings_router
 from ingest.documentation import add_door_documentation
-from ingest.handlers import Door
+from ingest.handlers import Door, Policy
 from ingest.http import DoorApp
+from ingest.limiting import Rate, TokenLimits
 from ingest.ports import FirstEvent
 from notifier.http import messages_router
 from notifier.reads import MessageReads
@@ -23,6 +24,7 @@ from services.definitions import load_lifecycles, load_segments
 from services.runtime.clock import Clock
 from services.storage.first_keys import Created, ensure_keys
 from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
+from services.web.addresses import Proxies, parse_networks
 from services.web.admin import admin_routers
 from services.web.app import WebParts, assemble
 from services.web.first_minute import FirstMinute, Welcome, curl_line
@@ -94,8 +96,19 @@ async def create_app(
 
 
 def _door(container: Container, keys: KeyRing, hook: Callable[[FirstEvent], None] | None) -> Door:
-    writer = container.log.writer()
-    return Door(writer, WriteKeys(keys), container.clock.now, container.settings.partitions, hook)
+    settings, clock = container.settings, container.clock
+    policy = Policy(
+        limits=TokenLimits(
+            clock.monotonic,
+            Rate(settings.key_events_per_second, settings.key_burst),
+            Rate(settings.address_events_per_second, settings.address_burst),
+        ),
+        addresses=Proxies(parse_networks(settings.trusted_proxies)).address,
+        max_body=settings.max_body,
+        max_event=settings.max_event,
+        monotonic=clock.monotonic,
+    )
+    return Door(container.log.writer(), WriteKeys(keys), clock.now, settings.partitions, hook, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +141,4 @@ def _routers(reads: _Reads, clock: Clock) -> list[APIRouter]:
 
 
 def _door_metrics(door: Door) -> list[Metric]:
-    counts = door.counts
-    return [
-        Metric("events_accepted_total", "counter", "events durable on the log", [({}, float(counts.accepted))]),
-        Metric("events_rejected_total", "counter", "events kept on parcours.rejected, by code", (
-            ({"code": code}, float(number)) for code, number in sorted(counts.rejected.items())
-        )),
-        Metric("requests_refused_total", "counter", "tracking requests refused, by code", (
-            ({"code": code}, float(number)) for code, number in sorted(counts.refused.items())
-        )),
-    ]  # fmt: skip
+    return [Metric(*family) for family in door.counts.families(door.in_flight.bytes)]

@@ -5,6 +5,7 @@ from behavior.errors import OutOfOrder, RunawayDefinition, StaleState, StateOver
 from behavior.events import Event, canonical_order
 from behavior.explain import Checked, EnteredBy, Explanation, Outgoing, TrackExplanation, Verdict, explain
 from behavior.machine import advance, apply, fold, step
+from behavior.names import Names
 from behavior.state import State, TrackState
 from behavior.transitions import Transition
 
@@ -14,6 +15,7 @@ __all__ = [
     "EnteredBy",
     "Event",
     "Explanation",
+    "Names",
     "OutOfOrder",
     "Outgoing",
     "RunawayDefinition",

@@ -6,6 +6,7 @@ from behavior.calendar import day_counter
 from behavior.conditions import Check, Node, all_of, any_of, negated
 from behavior.counting import active_days, count, distinct, happened, inactive, overdue
 from behavior.measuring import ratio, score, total, trend
+from behavior.names import Names
 from behavior.registry import Plan, Registry, Stream
 from behavior.standing import always, date, in_stage, in_stage_elsewhere, last, milestone, stage_age, trait
 from behavior.state import TrackState
@@ -79,11 +80,17 @@ class CompiledTrack(NamedTuple):
 
 
 class Definition:
-    """An immutable compiled definition. `hash` is that of its content; `tracks` are in the file's order."""
+    """An immutable compiled definition. `hash` is that of its content; `tracks` are in the file's order.
 
-    __slots__ = ("file", "hash", "name", "plans", "primary", "slot_count", "subject", "tracks", "version")
+    `stamp` is the hash too, and another one if it also means further names of its events: states under one stamp were
+    folded by the same rules.
+    """
 
-    def __init__(self, file: DefinitionFile, tracks: tuple[CompiledTrack, ...], registry: Registry) -> None:
+    __slots__ = ("file", "hash", "name", "plans", "primary", "slot_count", "stamp", "subject", "tracks", "version")
+
+    def __init__(
+        self, file: DefinitionFile, tracks: tuple[CompiledTrack, ...], registry: Registry, names: Names
+    ) -> None:
         self.file = file
         self.name = file.lifecycle
         self.version = file.version
@@ -93,17 +100,18 @@ class Definition:
         self.primary = next((track for track in tracks if track.primary), tracks[0])
         self.plans = _with_edges(registry.plans(), tracks)
         self.slot_count = registry.slot_count
+        self.stamp = names.stamp(self.hash, self.plans)
 
     def touches(self, name: str) -> bool:
         """Whether an event of this name feeds a digest or an event transition (``$identify``: a trait)."""
         return name in self.plans
 
 
-def compile_definition(file: DefinitionFile) -> Definition:
-    """Make a checked definition ready to run."""
-    compiler = _Compiler(file)
+def compile_definition(file: DefinitionFile, names: Names | None = None) -> Definition:
+    """Make a checked definition ready to run. `names` are the further names of the events that it asks for."""
+    compiler = _Compiler(file, names or Names())
     tracks = tuple(compiler.track(index, name, track) for index, (name, track) in enumerate(file.tracks.items()))
-    return Definition(file, tracks, compiler.registry)
+    return Definition(file, tracks, compiler.registry, compiler.names)
 
 
 def _with_edges(plans: dict[str, Plan], tracks: tuple[CompiledTrack, ...]) -> dict[str, Plan]:
@@ -122,9 +130,10 @@ def _with_edges(plans: dict[str, Plan], tracks: tuple[CompiledTrack, ...]) -> di
 
 
 class _Compiler:
-    def __init__(self, file: DefinitionFile) -> None:
+    def __init__(self, file: DefinitionFile, names: Names) -> None:
         self.file = file
-        self.registry = Registry(file)
+        self.names = names
+        self.registry = Registry(file, names)
         self.day_of = day_counter(file.zone)
         self.track_index = {name: index for index, name in enumerate(file.tracks)}
         self.moved_bits = [self.registry.bit() for _ in file.tracks]
@@ -158,7 +167,7 @@ class _Compiler:
         if transition.when is not None:
             parts.append(self._node(index, transition.when))
         node = None if not parts else parts[0] if len(parts) == 1 else all_of(parts)
-        events = frozenset(self.file.names_of(transition.event)) if transition.event is not None else frozenset[str]()
+        events = frozenset[str]() if transition.event is None else self._names_of(transition.event)
         return Rule(transition, node, events)
 
     @staticmethod
@@ -172,7 +181,10 @@ class _Compiler:
         return self.milestones[name]
 
     def _stream(self, asked: AskedStream) -> Stream:
-        return self.registry.stream(frozenset(self.file.names_of(asked.event)), asked.where)
+        return self.registry.stream(self._names_of(asked.event), asked.where)
+
+    def _names_of(self, asked: tuple[str, ...]) -> frozenset[str]:
+        return self.names.all_of(self.file.names_of(asked))
 
     def _node(self, index: int, condition: Condition) -> Node:
         if condition.all is not None:
@@ -218,8 +230,9 @@ class _Compiler:
         if condition.score is not None:
             return score(registry.score(condition.score.name), condition.score)
         if condition.date is not None:
-            names = (IDENTIFY,) if condition.date.event is None else self.file.names_of(condition.date.event)
-            return date(registry, registry.stream(frozenset(names), condition.date.where), condition.date)
+            named = condition.date.event
+            names = frozenset((IDENTIFY,)) if named is None else self._names_of(named)
+            return date(registry, registry.stream(names, condition.date.where), condition.date)
         return None
 
     def _places(self, condition: Condition) -> Node:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from behavior.digests import Feed, feed_score
+from behavior.names import Names
 from behavior.scores import Decay
 from behavior.values import Matcher, compile_where
 from schemas.language import DefinitionFile, Score
@@ -45,14 +46,14 @@ class ScoreSlot:
 
     __slots__ = ("cap", "decay", "index", "lowered", "names", "raised", "weights")
 
-    def __init__(self, index: int, score: Score, raised: int, lowered: int) -> None:
+    def __init__(self, index: int, score: Score, names: Names, bits: tuple[int, int]) -> None:
         self.index = index
         self.cap: Decimal = score.cap
         self.decay = Decay(score.half_life)
-        self.weights = {name: weight.as_integer_ratio() for name, weight in score.weights.items() if weight}
+        weights = names.spread(score.weights)
+        self.weights = {name: weight.as_integer_ratio() for name, weight in weights.items() if weight}
         self.names = frozenset(self.weights)
-        self.raised = raised
-        self.lowered = lowered
+        self.raised, self.lowered = bits
 
 
 class Plan:
@@ -74,8 +75,9 @@ class Plan:
 class Registry:
     """Hands out slots and bits; predicates over the same events share one digest."""
 
-    def __init__(self, file: DefinitionFile) -> None:
+    def __init__(self, file: DefinitionFile, names: Names) -> None:
         self._file = file
+        self._names = names
         self._bits = 0
         self.slot_count = 0
         self._streams: dict[tuple[frozenset[str], str], Stream] = {}
@@ -109,7 +111,8 @@ class Registry:
     def score(self, name: str) -> ScoreSlot:
         """The digest of a score of the file."""
         if name not in self._scores:
-            self._scores[name] = ScoreSlot(self._new_slot(), self._file.scores[name], self.bit(), self.bit())
+            asked, bits = self._file.scores[name], (self.bit(), self.bit())
+            self._scores[name] = ScoreSlot(self._new_slot(), asked, self._names, bits)
         return self._scores[name]
 
     def plans(self) -> dict[str, Plan]:

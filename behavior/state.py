@@ -72,7 +72,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     @classmethod
     def new(cls, definition: "Definition") -> "State":
         """The state of a subject of whom nothing is known yet."""
-        return cls(_LAYOUT + definition.hash[:_HASH], slots=[None] * definition.slot_count)
+        return cls(_LAYOUT + definition.stamp[:_HASH], slots=[None] * definition.slot_count)
 
     @classmethod
     def load(cls, definition: "Definition", stored: bytes) -> "State":
@@ -81,7 +81,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
             state = _decoder.decode(stored)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StaleState from error
-        if state.stamp != _LAYOUT + definition.hash[:_HASH] or len(state.slots) != definition.slot_count:
+        if state.stamp != _LAYOUT + definition.stamp[:_HASH] or len(state.slots) != definition.slot_count:
             raise StaleState
         return state
 

@@ -50,7 +50,8 @@ def add_lifecycle_commands(subparsers: "argparse._SubParsersAction[argparse.Argu
         description=(
             "Folds Segment-style events, one JSON object a line, with the machine alone, and prints each customer's "
             "transitions as JSON lines. Lines that name nobody are of one nameless customer. For a lifecycle of "
-            "accounts a line belongs to its context.groupId; if none has one, user ids are taken for account ids."
+            "accounts a line belongs to its context.groupId; if none has one, user ids are taken for account ids. "
+            "Events may have any name that the catalog in PARCOURS_DEFINITIONS_DIR knows for them."
         ),
     )
     run.add_argument("definition", metavar="MODEL.yaml")
@@ -79,16 +80,17 @@ def run_check(arguments: argparse.Namespace, _settings: "Settings") -> int:
     return code
 
 
-def run_simulate(arguments: argparse.Namespace, _settings: "Settings") -> int:
+def run_simulate(arguments: argparse.Namespace, settings: "Settings") -> int:
     """Print the transitions of every customer of the file. Raises `ServiceError` for what cannot be read."""
     import msgspec
 
     from behavior import compile_definition
     from schemas.language import InvalidDefinition
+    from services.definitions import event_names
     from services.simulation import read_subjects, simulate
 
     try:
-        definition = compile_definition(_load(arguments.definition))
+        definition = compile_definition(_load(arguments.definition), event_names(settings.definitions_dir))
     except InvalidDefinition as error:
         _tell_problems(error)
         return _REFUSED

@@ -8,7 +8,10 @@ from starlette.types import ASGIApp
 
 from services.processes.system import System
 from services.runtime.processor import Processor
+from services.storage.keys import KeyRing
+from services.web.auth import Auth
 from services.web.operations import Metric, operations_router
+from services.web.problems import install_problems
 
 __all__ = ["assemble"]
 
@@ -89,8 +92,13 @@ def _notifier(system: System) -> None:
 
 
 def _operations(system: System) -> ASGIApp:
+    container, settings = system.container, system.settings
     app = FastAPI(title="Parcours", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(operations_router(system.health, lambda: _metrics(system)))
+    install_problems(app, container.ids.uuid7)
+    auth = None
+    if not settings.public_operations:
+        auth = Auth(KeyRing.of(settings, container.databases["ingest"], container.clock.now))
+    app.include_router(operations_router(system.health, lambda: _metrics(system), auth))
     return app
 
 

@@ -6,7 +6,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -14,6 +15,8 @@ from services.runtime.clock import Clock
 from services.runtime.ids import Ids
 from services.storage.keys import KeyRing
 from services.web.auth import Auth
+from services.web.body_limit import BodyLimit
+from services.web.description import complete_description
 from services.web.facts import PageReads
 from services.web.operations import HealthReader, Metric, operations_router
 from services.web.pages import PageBuilder, pages_router
@@ -21,7 +24,7 @@ from services.web.problems import install_problems, problem_responses
 from services.web.raw_paths import RawPaths
 from services.web.rendering import STATIC, Pages
 from services.web.security import SecurityHeaders
-from services.web.sessions import Sessions
+from services.web.sessions import SIGN_IN_PATH, Sessions
 from services.web.sign_in import SessionAuth, links_router, sign_in_router
 
 __all__ = ["TAGS", "VERSION", "WebParts", "assemble"]
@@ -49,7 +52,8 @@ class WebParts:
     those of `public` bring a check of their own, and those of `guarded` are made with the checks of the application.
 
     `door` wraps the application in the dispatcher of the tracking routes, `document` describes these routes; None when
-    this process has no door. `first_line` is the shell line that sends a first event.
+    this process has no door. `first_line` is the shell line that sends a first event. Without `public_operations` the
+    numbers and this description are only for those who may read.
     """
 
     clock: Clock
@@ -65,14 +69,23 @@ class WebParts:
     first_line: str = ""
     public: Sequence[APIRouter] = ()
     guarded: Sequence[Callable[[Auth], APIRouter]] = ()
+    public_operations: bool = True
 
 
-def _docs_router(pages: Pages) -> APIRouter:
+def _docs_router(pages: Pages, app: FastAPI, auth: Auth | None) -> APIRouter:
+    """/docs and /openapi.json: for everybody, or with `auth` for those who may read."""
     router = APIRouter(include_in_schema=False)
+    guards = [] if auth is None else [Depends(auth.read)]
 
     @router.get("/docs")
-    async def docs() -> HTMLResponse:
+    async def docs(request: Request) -> Response:
+        if auth is not None and await auth.principal(request) is None:
+            return RedirectResponse(f"{SIGN_IN_PATH}?next=/docs", 303)
         return pages.render("docs.html")
+
+    @router.get("/openapi.json", dependencies=guards)
+    async def description() -> JSONResponse:
+        return JSONResponse(app.openapi())
 
     return router
 
@@ -86,9 +99,11 @@ def assemble(parts: WebParts) -> ASGIApp:
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS],
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
     )
     install_problems(app, parts.ids.uuid7)
+    complete_description(app)
     auth = Auth(parts.keys, SessionAuth(parts.sessions))
     if parts.document is not None:
         parts.document(app)
@@ -98,13 +113,14 @@ def assemble(parts: WebParts) -> ASGIApp:
     for router in (*parts.public, *(make(auth) for make in parts.guarded)):
         app.include_router(router)
     app.include_router(links_router(auth, parts.sessions, parts.clock))
-    app.include_router(operations_router(parts.health, parts.metrics))
+    guard = None if parts.public_operations else auth
+    app.include_router(operations_router(parts.health, parts.metrics, guard))
     pages = Pages()
-    app.include_router(_docs_router(pages))
+    app.include_router(_docs_router(pages, app, guard))
     app.include_router(sign_in_router(pages, parts.sessions, parts.keys))
     app.include_router(pages_router(pages, PageBuilder(parts.page_reads, parts.clock, parts.first_line), auth))
     app.mount("/static", StaticFiles(directory=STATIC))
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
     # The door's answers are for programs: they need no page headers, and its hot path shall not pay for them.
-    served: ASGIApp = SecurityHeaders(RawPaths(app))
+    served: ASGIApp = SecurityHeaders(RawPaths(BodyLimit(app)))
     return served if parts.door is None else parts.door(served)

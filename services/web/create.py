@@ -91,6 +91,7 @@ async def create_app(
         first_line=curl_line(settings, address),
         public=[browser_settings_router(door.source)],
         guarded=admin_routers(container, keys),
+        public_operations=settings.public_operations,
     )
     return Web(assemble(parts), created, sessions, container, address)
 

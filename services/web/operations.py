@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from fastapi.requests import Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 
+from schemas.problems import ProblemError
 from schemas.times import format_instant
 from services.runtime.health import PartitionHealth, WorkerHealth
+from services.storage.errors import StorageError
+from services.storage.keys import Scope
+from services.web.auth import Auth
+from services.web.problems import problem_responses
 
 __all__ = ["HealthReader", "Metric", "Readiness", "operations_router", "prometheus_text", "readiness", "worker_metrics"]
 
@@ -143,9 +149,16 @@ def prometheus_text(metrics: Iterable[Metric]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def operations_router(health: HealthReader, more_metrics: Callable[[], Iterable[Metric]] = tuple) -> APIRouter:
-    """Routes /healthz, /readyz and /metrics; `more_metrics` adds what the process counts itself."""
+def operations_router(
+    health: HealthReader, more_metrics: Callable[[], Iterable[Metric]] = tuple, auth: Auth | None = None
+) -> APIRouter:
+    """Routes /healthz, /readyz and /metrics; `more_metrics` adds what the process counts itself.
+
+    With `auth` the numbers and the reasons are only for those who may read; whether it is alive and ready, for all.
+    """
     router = APIRouter(tags=["Operations"])
+    guards = [] if auth is None else [Depends(auth.read)]
+    guarded = {} if auth is None else problem_responses("unauthorized", "scope")
 
     @router.get("/healthz", summary="Alive?")
     async def healthz() -> Liveness:
@@ -153,15 +166,34 @@ def operations_router(health: HealthReader, more_metrics: Callable[[], Iterable[
         return Liveness(status="alive")
 
     @router.get("/readyz", summary="Making progress?", response_model=Readiness, responses={503: {"model": Readiness}})
-    async def readyz() -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         """200 while every worker of this process makes progress, else 503 with the reasons."""
         answer = readiness(health())
-        return JSONResponse(answer.model_dump(), 200 if answer.ready else 503)
+        shown = answer if auth is None or await _may_read(auth, request) else _bare(answer)
+        return JSONResponse(shown.model_dump(), 200 if answer.ready else 503)
 
-    @router.get("/metrics", summary="Numbers for Prometheus", response_class=PlainTextResponse)
+    @router.get(
+        "/metrics",
+        summary="Numbers for Prometheus",
+        response_class=PlainTextResponse,
+        dependencies=guards,
+        responses=guarded,
+    )
     async def metrics() -> PlainTextResponse:
         """Prometheus's text format."""
         text = prometheus_text([*worker_metrics(health()), *more_metrics()])
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     return router
+
+
+async def _may_read(auth: Auth, request: Request) -> bool:
+    try:
+        await auth.allowed(request, Scope.READ)
+    except (ProblemError, StorageError):
+        return False
+    return True
+
+
+def _bare(answer: Readiness) -> Readiness:
+    return Readiness(ready=answer.ready, problems=[], workers=[])

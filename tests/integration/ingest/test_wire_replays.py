@@ -128,6 +128,41 @@ async def test_segment_java_with_the_key_in_the_body_alone(served: Served, path:
     assert (header(copy.headers, "ce_subject"), copy.value) == ("account:acme", SEGMENT_JAVA[0])
 
 
+@pytest.mark.parametrize(
+    ("path", "lines", "body", "shared"),
+    [
+        ("/v1/batch", [BASIC], SEGMENT_GO_BODY, {"context": {"library": {"name": "analytics-go", "version": "3.0.0"}}}),
+        (
+            "/v1/import/",
+            [],
+            SEGMENT_JAVA_BODY,
+            {"context": {"library": {"name": "analytics-java", "version": "3.5.4"}}},
+        ),
+        (
+            "/v1/batch",
+            [BASIC],
+            batch(
+                SEGMENT_JAVA,
+                b', "context" : {"ip":"192.0.2.7", "n":1.50},"integrations":{"All":false,"Mail":{"list":4}}',
+            ),
+            {"context": {"ip": "192.0.2.7", "n": 1.5}, "integrations": {"All": False, "Mail": {"list": 4}}},
+        ),
+        ("/v1/batch", [BASIC], batch(SEGMENT_JAVA, b',"context":null,"integrations":{}'), None),
+        ("/v1/batch", [BASIC], batch(RUDDER_GO), None),
+    ],
+    ids=["segment-go", "segment-java", "both", "empty", "rudder-go"],
+)
+async def test_what_stands_around_a_batch_for_all_its_events_goes_along_with_each(
+    served: Served, path: str, lines: list[str], body: bytes, shared: object
+) -> None:
+    assert_success(await served.raw(request_bytes(path, lines, body)))
+    records = [*await served.records(EVENTS), *await served.records(ROUTED)]
+    assert len(records) >= 2
+    for record in records:
+        kept = header(record.headers, "parcours_envelope")
+        assert (json.loads(kept) if kept is not None else None) == shared
+
+
 @pytest.mark.parametrize("size", [1, 7, 4_096])
 async def test_rudder_java_with_gzip_in_chunks_and_no_length(served: Served, size: int) -> None:
     body = gzip.compress(batch(SEGMENT_JAVA, b',"sentAt":"2024-02-29T09:30:00.900Z","context":{},"sequence":1'))

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from ingest.domain.admission import Admission
 from ingest.domain.judging import Request
@@ -13,12 +13,12 @@ from ingest.domain.timing import sent_at_of
 from ingest.errors import Refused
 from ingest.limiting import UNKNOWN_KEY_EVENTS
 from ingest.measures import Measures
-from ingest.ports import Addresses, Clock, Keys, Limits, OnFirstEvent, Plan, Source, Writer
+from ingest.ports import Addresses, Clock, FirstEvent, Keys, Limits, OnFirstEvent, Plan, Source, Writer
 from ingest.reading import Deadline, InFlight, deadline_in
 from schemas.records import Headers, Record
 from schemas.times import MINUTE
 
-__all__ = ["Door", "Inbound", "Policy"]
+__all__ = ["Admitted", "Door", "Inbound", "Policy"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,25 @@ class Inbound(NamedTuple):
     received_at: int | None = None
     address: str | None = None
     trace: Headers = ()
+
+
+class Admitted(Protocol):
+    """What became of the events of a request."""
+
+    @property
+    def size(self) -> int:
+        """How many events it holds."""
+
+    @property
+    def accepted(self) -> int:
+        """How many were accepted."""
+
+    @property
+    def rejected(self) -> Mapping[str, int] | None:
+        """How many were kept apart, by code; None or empty: none were."""
+
+    def first_event(self) -> FirstEvent | None:
+        """The first accepted one."""
 
 
 def _peer(peer: str, _forwarded: bytes | None) -> str:
@@ -217,11 +236,11 @@ class Door:
         code = _code(error)
         log.warning("ingest.log_unavailable", extra={"code": code}, exc_info=code == "unexpected")
 
-    def count(self, admission: Admission) -> None:
+    def count(self, admission: Admitted) -> None:
         """Count what is durable now; tell of the first event."""
         self.counts.accepted += admission.accepted
         self.counts.batches.observe(admission.size)
-        if admission.rejected is not None:
+        if admission.rejected:
             self.counts.rejected.update(admission.rejected)
             log.info("ingest.kept_apart", extra={"codes": dict(admission.rejected)})
         if self._on_first_event is not None and (first := admission.first_event()) is not None:

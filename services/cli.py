@@ -34,6 +34,7 @@ _SERVICES = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `command` to what runs it."""
     from services.commands_demo import add_demo_command
+    from services.commands_keys import add_keys_commands
     from services.commands_lifecycle import add_lifecycle_commands
     from services.commands_verify import add_verify_command
 
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", "create the topics and tables that are missing, and say which", _migrate)
     add_lifecycle_commands(commands)
     add_verify_command(commands)
+    add_keys_commands(commands)
     return parser
 
 

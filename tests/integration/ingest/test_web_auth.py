@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from schemas.ids import user_subject
 from schemas.problems import PROBLEMS, ProblemError
 from services.storage.database import Database
 from services.storage.errors import StorageUnavailable
-from services.storage.keys import Key, KeyKind, KeyRing, Scope, keys_metadata
+from services.storage.keys import Key, KeyKind, KeyRing, Scope, add_key, keys_metadata, keys_table
 from services.web.auth import Auth, Principal
 from services.web.problems import install_problems, problem_responses
 
@@ -71,6 +72,10 @@ def make_app(keys: KeyRing) -> FastAPI:
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     database = Database(tmp_path / "ingest.db")
     database.create(keys_metadata)
+    with database.transaction() as transaction:
+        add_key(transaction.connection, "revoked", READER, 0)
+        transaction.connection.execute(keys_table.update().values(revoked_at=0))
+        add_key(transaction.connection, "expired", replace(READER, expires_at=0), 0)
     keys = KeyRing(database, lambda: 0, {"reader": READER, "admin": ADMIN, "writer": WRITER})
     transport = httpx.ASGITransport(make_app(keys))
     async with httpx.AsyncClient(transport=transport, base_url="http://parcours") as found:
@@ -103,12 +108,25 @@ async def test_a_token_opens_what_its_scopes_name(client: httpx.AsyncClient) -> 
         "Basic " + base64.b64encode(b"reader:").decode(),
         "Basic ####",
         "Bearer " + "x" * 9_000,
+        "Bearer " + "x" * 1_000_000,
+        "Bearer revoked",
+        "Bearer expired",
+        "Bearer reader\x00",
+        "Bearer r\u00e9ader".encode(),
+        b"Bearer \xff\xfe",
+        "Basic",
+        "Basic " + base64.b64encode(b":").decode(),
+        "Basic " + base64.b64encode(b":reader").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:").decode(),
+        b"Basic \xff\xfe",
+        "Basic " + "x" * 1_000_000,
     ],
 )
 async def test_without_a_valid_token_the_answer_is_always_the_same(
-    client: httpx.AsyncClient, header: str | None
+    client: httpx.AsyncClient, header: str | bytes | None
 ) -> None:
-    answer = await client.get("/read", headers={} if header is None else {"Authorization": header})
+    given = header.encode() if isinstance(header, str) else header
+    answer = await client.get("/read", headers=[] if given is None else [(b"Authorization", given)])
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["www-authenticate"] == "Bearer"

@@ -16,7 +16,7 @@ from schemas.language_types import EventName, Identifier, LanguageModel, Languag
 from schemas.language_yaml import Document, InvalidDefinition, Path, Problem, parse_yaml
 
 __all__ = ["CONTROL", "Catalog", "CatalogEntry", "CatalogEvent", "CatalogFile", "CatalogProperty"]
-__all__ += ["LoadedFile", "join_files", "read_catalog_file"]
+__all__ += ["LoadedFile", "Phase", "Retention", "Spec", "join_files", "read_catalog_file"]
 
 CONTROL: Final = "$"
 """What the names of Parcours' own events begin with."""
@@ -167,7 +167,7 @@ class CatalogEntry:
     group: str
     event: CatalogEvent
 
-    def schema(self) -> dict[str, Any]:
+    def as_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of its properties. More properties than these are welcome."""
         return {"type": "object", **_object_schema(self.event.properties, self.event.required)}
 

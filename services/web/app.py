@@ -33,6 +33,7 @@ VERSION: Final = "0.1.0"
 TAGS: Final = (
     ("Tracking", "Events come in here, in the shapes that Segment's SDKs send, with a write key."),
     ("Customers", "Where a customer is, how they came there, and what leads on."),
+    ("Catalog", "The events that there are, what they carry, and which of them come."),
     ("Lifecycles", "The active definitions of stages, and how many customers are in each."),
     ("Segments", "The active segments and their members."),
     ("Messages", "What was sent, what was not, and why."),

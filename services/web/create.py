@@ -9,10 +9,12 @@ from starlette.types import ASGIApp
 
 from ingest.browser_settings import browser_settings_router
 from ingest.documentation import add_door_documentation
+from ingest.domain.plan import TrackingPlan
+from ingest.domain.seen import Seen
 from ingest.handlers import Door, Policy
 from ingest.http import DoorApp
 from ingest.limiting import Rate, TokenLimits
-from ingest.ports import FirstEvent
+from ingest.ports import FirstEvent, Plan
 from notifier.http import messages_router
 from notifier.reads import MessageReads
 from schemas.ids import DEFAULT_WORKSPACE
@@ -21,12 +23,15 @@ from segmenter.http import segments_router
 from segmenter.tables import tables as segment_tables
 from services.bootstrap import Container
 from services.definitions import load_lifecycles, load_segments
+from services.event_catalog import load_catalog
 from services.runtime.clock import Clock
 from services.storage.first_keys import Created, ensure_keys
 from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
+from services.storage.seen import SeenReads, SeenWriter
 from services.web.addresses import Proxies, parse_networks
 from services.web.admin import admin_routers
 from services.web.app import WebParts, assemble
+from services.web.event_catalog_http import event_catalog_router
 from services.web.first_minute import FirstMinute, Welcome, curl_line
 from services.web.operations import HealthReader, Metric
 from services.web.sessions import Sessions
@@ -41,13 +46,17 @@ __all__ = ["Web", "create_app"]
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """The application, and what belongs to its start. `created` tells which keys this start made."""
+    """The application, and what belongs to its start. `created` tells which keys this start made.
+
+    `seen` is to run beside it: it writes down which events came.
+    """
 
     app: ASGIApp
     created: Created
     sessions: Sessions
     container: Container
     address: str
+    seen: SeenWriter
 
     def welcome(self) -> Sequence[str]:
         """The lines to print once the server answers. Each call makes a new sign-in link; call it in a thread."""
@@ -76,7 +85,10 @@ async def create_app(
     reads = await asyncio.to_thread(_reads, container)
     page_reads = StoreReads(reads.stages, reads.segments, reads.messages, clock)
     hook = FirstMinute(page_reads, clock, say).on_first_event if say is not None else None
-    door = _door(container, keys, hook)
+    catalog = await asyncio.to_thread(load_catalog, settings.definitions_dir)
+    seen = Seen(frozenset((*catalog.entries, *catalog.aliases)))
+    door = _door(container, keys, hook, TrackingPlan(catalog, seen))
+    events = event_catalog_router(catalog, SeenReads(database), reads.stages.definitions, clock.now)
     parts = WebParts(
         clock=clock,
         ids=ids,
@@ -84,7 +96,7 @@ async def create_app(
         sessions=sessions,
         page_reads=page_reads,
         health=health,
-        api=_routers(reads, clock),
+        api=[*_routers(reads, clock), events],
         door=lambda app: DoorApp(app, door),
         document=add_door_documentation,
         metrics=lambda: [*metrics(), *_door_metrics(door)],
@@ -93,12 +105,14 @@ async def create_app(
         guarded=admin_routers(container, keys),
         public_operations=settings.public_operations,
     )
-    return Web(assemble(parts), created, sessions, container, address)
+    seen_writer = SeenWriter(database, seen, catalog, clock.now)
+    return Web(assemble(parts), created, sessions, container, address, seen_writer)
 
 
-def _door(container: Container, keys: KeyRing, hook: Callable[[FirstEvent], None] | None) -> Door:
+def _door(container: Container, keys: KeyRing, hook: Callable[[FirstEvent], None] | None, plan: Plan) -> Door:
     settings, clock = container.settings, container.clock
     policy = Policy(
+        plan=plan,
         limits=TokenLimits(
             clock.monotonic,
             Rate(settings.key_events_per_second, settings.key_burst),

@@ -1,33 +1,23 @@
 """Segment's SDK for browsers, unmodified, in a page of another origin, against the door on a real socket."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Page, async_playwright
 
-from schemas.records import StoredRecord, header, read_envelope
+from schemas.records import header, read_envelope
 from schemas.topics import EVENTS, REJECTED
 from services.eventlog.port import LogUnavailable
-from services.runtime.clock import SystemClock
-from tests.integration.ingest.serving import Served, serving
-from tests.support.chromium import FLAGS, chromium_path
 from tests.support.node import node_clients
-from tests.support.pages import pages
 from tests.support.sdk_calls import CALLS, MOMENT, NAMES, arrived, assert_unchanged, burst
+from tests.support.shops import Shop, open_shop
 
 __all__ = ["node_clients"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-SCRIPTS: Final = "node_modules/@segment/analytics-next/dist/umd"
-PAGE: Final = (
-    '<!doctype html><title>Shop</title><link rel="icon" href="data:,"><script src="/scripts/index.js"></script>'
-)
 OF_THE_PAGE: Final = ("path", "referrer", "search", "title", "url")
-PATIENCE: Final = 30
 START: Final = """
     ([settings, options]) => {
         window.analytics = AnalyticsNext.AnalyticsBrowser.load(settings, options)
@@ -42,56 +32,29 @@ CALL: Final = """
 """
 
 
-class Shop:
-    """A page with the SDK, the door it sends to, and what the browser asked of anybody."""
+async def load(shop: Shop, settings: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> object:
+    """Open the page and start the SDK with these arguments; True, or the error that it told of."""
+    await shop.visit()
+    return await shop.page.evaluate(START, [settings, options or {}])
 
-    def __init__(self, served: Served, page: Page, address: str) -> None:
-        self.served = served
-        self.page = page
-        self.address = address
-        self.asked: list[str] = []
-        self.preflights: list[str] = []
 
-    async def watch(self) -> None:
-        """Note every request, also the preflights, of which pages are told nothing."""
-        session = await self.page.context.new_cdp_session(self.page)
-        await session.send("Network.enable")
-        session.on("Network.requestWillBeSent", self._asks)
+async def load_by_host(shop: Shop) -> None:
+    """As the how-to page says: a key, and the host that the settings come from."""
+    assert await load(shop, {"writeKey": "good", "cdnURL": shop.served.url}) is True
 
-    def _asks(self, event: Mapping[str, Any]) -> None:
-        request = event["request"]
-        (self.preflights if request["method"] == "OPTIONS" else self.asked).append(request["url"])
 
-    async def load(self, settings: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> object:
-        """Open the page and start the SDK with these arguments; True, or the error that it told of."""
-        await self.page.goto(f"{self.address}/shop?utm_source=letter&utm_campaign=Herbst")
-        return await self.page.evaluate(START, [settings, options or {}])
+async def load_batching(shop: Shop, size: int, flush_ms: int) -> None:
+    """Without asking for settings: everything stands in the page; so many events per request."""
+    batching = {"strategy": "batching", "config": {"size": size, "timeout": flush_ms}}
+    host = shop.served.url.removeprefix("http://") + "/v1"
+    options = {"apiHost": host, "protocol": "http", "deliveryStrategy": batching}
+    settings = {"writeKey": "good", "cdnSettings": {"integrations": {"Segment.io": {"apiKey": "good"}}}}
+    assert await load(shop, settings, {"integrations": {"Segment.io": options}}) is True
 
-    async def load_by_host(self) -> None:
-        """As the how-to page says: a key, and the host that the settings come from."""
-        assert await self.load({"writeKey": "good", "cdnURL": self.served.url}) is True
 
-    async def load_batching(self, size: int, flush_ms: int) -> None:
-        """Without asking for settings: everything stands in the page; so many events per request."""
-        batching = {"strategy": "batching", "config": {"size": size, "timeout": flush_ms}}
-        host = self.served.url.removeprefix("http://") + "/v1"
-        options = {"apiHost": host, "protocol": "http", "deliveryStrategy": batching}
-        settings = {"writeKey": "good", "cdnSettings": {"integrations": {"Segment.io": {"apiKey": "good"}}}}
-        assert await self.load(settings, {"integrations": {"Segment.io": options}}) is True
-
-    async def make(self, calls: Sequence[Mapping[str, Any]]) -> None:
-        """Make these calls one after the other."""
-        await self.page.evaluate(CALL, [arguments(call) for call in calls])
-
-    async def records(self, different: int, copies: int = 0) -> list[StoredRecord]:
-        """What stands on the topic once so many different events do, and so many copies."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                records = await self.served.records(EVENTS)
-                found = len({header(record.headers, "ce_id") for record in records})
-                if found >= different and len(records) >= different + copies:
-                    return records
-                await asyncio.sleep(0.05)
+async def make(shop: Shop, calls: Sequence[Mapping[str, Any]]) -> None:
+    """Make these calls one after the other."""
+    await shop.page.evaluate(CALL, [arguments(call) for call in calls])
 
 
 def arguments(call: Mapping[str, Any]) -> list[Any]:
@@ -120,26 +83,15 @@ def of_one_customer() -> list[Mapping[str, Any]]:
 
 @pytest.fixture
 async def shop(tmp_path: Path, node_clients: Path) -> AsyncIterator[Shop]:
-    """An empty page on a port of its own. The browser finds no other host than this machine."""
-    flags = [*FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    async with (
-        serving(tmp_path) as served,
-        pages({"/shop": PAGE}, node_clients / SCRIPTS) as address,
-        async_playwright() as driver,
-    ):
-        served.now = SystemClock().now()
-        browser = await driver.chromium.launch(executable_path=chromium_path(), headless=True, args=flags)
-        shop = Shop(served, await browser.new_page(), address)
-        await shop.watch()
+    """A page with the SDK as its maker built it for pages without a bundler."""
+    async with open_shop(tmp_path, node_clients / "node_modules/@segment/analytics-next/dist/umd") as shop:
         yield shop
-        assert all(url.startswith(("http://127.0.0.1:", "data:", "about:")) for url in shop.asked), shop.asked
-        await browser.close()
 
 
 async def test_every_call_of_a_page_that_knows_only_a_key_and_a_host_arrives_once_and_unchanged(shop: Shop) -> None:
     calls = of_one_customer()
-    await shop.load_by_host()
-    await shop.make(calls)
+    await load_by_host(shop)
+    await make(shop, calls)
     found = arrived(await shop.records(len(calls)))
     names = {
         message_id: (read_envelope(record).subject, read_envelope(record).name) for message_id, record in found.items()
@@ -150,13 +102,13 @@ async def test_every_call_of_a_page_that_knows_only_a_key_and_a_host_arrives_onc
         assert header(found[call["messageId"]].headers, "ce_flags") is None
     assert await shop.served.records(REJECTED) == []
     assert shop.asked.count(f"{shop.served.url}/v1/projects/good/settings") == 1
-    assert {url.removeprefix(shop.served.url) for url in shop.preflights} >= {"/v1/i", "/v1/t", "/v1/p", "/v1/g"}
-    assert not any(url.endswith("/v1/m") for url in shop.asked)
+    assert shop.paths(shop.preflights) == {"/v1/i", "/v1/t", "/v1/p", "/v1/s", "/v1/g", "/v1/a"}
+    assert "/v1/m" not in shop.paths(shop.asked)
 
 
 async def test_batches_of_a_page_with_its_settings_inside_arrive_each_event_once(shop: Shop) -> None:
-    await shop.load_batching(size=10, flush_ms=500)
-    await shop.make([{**call, "userId": ""} for call in burst(45)])
+    await load_batching(shop, size=10, flush_ms=500)
+    await make(shop, [{**call, "userId": ""} for call in burst(45)])
     found = arrived(await shop.records(45))
     assert {f"n{number}" for number in range(45)} == set(found)
     assert shop.asked.count(f"{shop.served.url}/v1/b") >= 5
@@ -164,29 +116,29 @@ async def test_batches_of_a_page_with_its_settings_inside_arrive_each_event_once
 
 
 async def test_what_is_still_in_the_page_when_it_is_left_arrives(shop: Shop) -> None:
-    await shop.load_batching(size=100, flush_ms=60_000)
-    await shop.make(burst(12))
+    await load_batching(shop, size=100, flush_ms=60_000)
+    await make(shop, burst(12))
     assert await shop.served.records(EVENTS) == []
     await shop.page.goto("about:blank")
     assert set(arrived(await shop.records(12), repeated=True)) == {f"n{number}" for number in range(12)}
 
 
 async def test_the_sdk_sends_again_until_the_log_is_back(shop: Shop) -> None:
-    await shop.load_by_host()
+    await load_by_host(shop)
     shop.served.switch.failures = [LogUnavailable()]
-    await shop.make(burst(3))
+    await make(shop, burst(3))
     assert set(arrived(await shop.records(3))) == {"n0", "n1", "n2"}
 
 
 async def test_a_lost_answer_repeats_an_event_under_the_same_id(shop: Shop) -> None:
-    await shop.load_by_host()
+    await load_by_host(shop)
     shop.served.switch.answers_lost = 1
-    await shop.make(burst(3))
+    await make(shop, burst(3))
     assert set(arrived(await shop.records(3, copies=1), repeated=True)) == {"n0", "n1", "n2"}
 
 
 async def test_with_a_wrong_key_the_page_learns_it_from_the_settings_and_sends_nothing(shop: Shop) -> None:
-    told = await shop.load({"writeKey": "bad", "cdnURL": shop.served.url})
+    told = await load(shop, {"writeKey": "bad", "cdnURL": shop.served.url})
     assert "unknown_write_key" in str(told)
     assert not any("/v1/t" in url for url in shop.asked)
     assert shop.served.switch.appends == 0

@@ -11,7 +11,10 @@ from typing import NamedTuple
 from localservers.processes import LOOPBACK
 from schemas.times import format_instant
 
-__all__ = ["Answer", "DoorLoad"]
+__all__ = ["ALLOWED", "Answer", "DoorLoad"]
+
+ALLOWED = frozenset({200, 429, 503})
+"""Stored; wait; not now."""
 
 _BATCH = 10
 _PAUSE_SECONDS = 0.03
@@ -83,6 +86,7 @@ class DoorLoad:
         goal, deadline = self.acknowledged + requests, time.monotonic() + seconds
         while self.acknowledged < goal:
             assert not self._failures, self._failures
+            assert not self.statuses.keys() - ALLOWED, self.statuses
             assert time.monotonic() < deadline, f"nothing is acknowledged any more; answers so far: {self.statuses}"
             time.sleep(0.02)
 

@@ -10,14 +10,13 @@ import pytest
 from localservers import KafkaServer
 from schemas.records import header
 from schemas.topics import EVENTS
-from tests.faults.door_load import DoorLoad
+from tests.faults.door_load import ALLOWED, DoorLoad
 from tests.faults.guarantees import guarantee
 from tests.faults.options import OPTIONS
 from tests.support.services import watch_over
 from tests.support.system import WRITE_KEY, Cluster, System, Tuning
 
 LONGEST_WAIT_SECONDS = 3.0
-ALLOWED = {200, 429, 503}
 WITH_RETRY_AFTER = {429, 503}
 SECONDS_FOR_EACH = 15
 """A slow machine's; only the time limit of the tests follows from it."""

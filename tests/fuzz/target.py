@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from services.web.create import create_app
 from tests.fuzz.corpus import WRITE_KEY, Sent
 from tests.support.services import CHECKOUT
 
-__all__ = ["API_TOKEN", "Answer", "Watched", "asked", "served", "watched"]
+__all__ = ["API_TOKEN", "Answer", "Asked", "Watched", "asked", "served", "watched"]
 
 API_TOKEN: Final = "pt_of_the_fuzz_tests"
 _UNREACHED: Final = "1000000000"
@@ -54,13 +55,13 @@ class _CheckedWriter:
     """Takes every record that a reader of the topics can make use of, and keeps none."""
 
     def __init__(self) -> None:
-        self.records = 0
+        self.records: Counter[str] = Counter()
 
     async def append(self, records: Sequence[Record]) -> list[None]:
         """Raises `AssertionError` for a record that would only make trouble further on."""
         for record in records:
             self._check(record)
-        self.records += len(records)
+        self.records.update(record.topic for record in records)
         await asyncio.sleep(0)
         return [None] * len(records)
 
@@ -180,34 +181,45 @@ def _settings(folder: Path) -> dict[str, str]:
     }
 
 
+class Asked:
+    """The running application; `records` counts what it has put on the log, by topic."""
+
+    def __init__(self, target: Watched, app: Any, records: Counter[str]) -> None:
+        self.records = records
+        self._target = target
+        self._app = app
+
+    def __call__(self, many: Sequence[Sent]) -> list[Answer | None]:
+        """Send requests at once; the answers in order, None for a sender that went away."""
+
+        async def all_of() -> list[Answer | None]:
+            # A task's name says what it was about when it took too long.
+            return await asyncio.gather(
+                *(asyncio.create_task(_asked(self._app, each), name=_short(each)) for each in many)
+            )
+
+        return self._target.run(all_of())
+
+
 @contextmanager
-def asked(target: Watched, folder: Path) -> Iterator[Callable[[Sequence[Sent]], list[Answer | None]]]:
-    """The application by ASGI; gives a function that sends requests at once and returns the answers in order.
-
-    None stands for a sender that went away.
-    """
+def asked(target: Watched, folder: Path) -> Iterator[Asked]:
+    """The application by ASGI."""
     stack = AsyncExitStack()
+    log = _CheckedLog(folder / "log.db", SystemClock().now)
 
-    async def start() -> Callable[[Sent], Coroutine[Any, Any, Answer | None]]:
+    async def start() -> Any:
         settings = load_settings(_settings(folder), folder / "none")
-        log = _CheckedLog(folder / "log.db", SystemClock().now)
         container = make_container(settings, Replacements(log=log))
         stack.callback(container.close)
         await log.start()
         stack.push_async_callback(log.close)
         await migrate(container)
         web = await create_app(container, address="http://127.0.0.1:8080", health=tuple)
-        return lambda sent: _asked(web.app, sent)
+        return web.app
 
     folder.mkdir(parents=True, exist_ok=True)
-    ask = target.run(start())
     try:
-
-        async def all_of(many: Sequence[Sent]) -> list[Answer | None]:
-            # A task's name says what it was about when it took too long.
-            return await asyncio.gather(*(asyncio.create_task(ask(sent), name=_short(sent)) for sent in many))
-
-        yield lambda many: target.run(all_of(many))
+        yield Asked(target, target.run(start()), log.checked.records)
     finally:
         target.run(stack.aclose())
 

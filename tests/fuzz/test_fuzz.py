@@ -3,22 +3,23 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.fuzz.corpus import CORPUS, Sent
+from tests.fuzz.corpus import CORPUS
 from tests.fuzz.mutators import spoiled
 from tests.fuzz.options import OPTIONS
-from tests.fuzz.target import Answer, Watched, asked, served, watched
+from tests.fuzz.target import Answer, Asked, Watched, asked, served
 from tests.fuzz.wire import exchanged, spoiled_wire
 from tests.support.counts import tell
 
 STALL_SECONDS = 0.05
 GROWTH_MB = 40.0
-AT_ONCE = 64
+REQUESTS_AT_ONCE = 64
+CONNECTIONS_AT_ONCE = 256
 MOST_EXAMPLES = 10
 PARTS = 5
 """The memory is measured after each part of so many; in the first one, caches fill up."""
@@ -27,12 +28,6 @@ SECONDS_FOR_A_THOUSAND = 20
 """A slow machine's; only the time limit of the tests follows from it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + SECONDS_FOR_A_THOUSAND * OPTIONS.inputs // 1_000)]
-
-
-@pytest.fixture
-def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    with watched(monkeypatch) as found:
-        yield found
 
 
 def _dice(kind: str, number: int) -> random.Random:
@@ -68,12 +63,12 @@ class _Run:
         self.bad = 0
         self.examples: list[str] = []
 
-    def chunks(self) -> Iterator[range]:
+    def chunks(self, at_once: int) -> Iterator[range]:
         """Numbers of inputs that are sent at once; the memory is measured after each part of them."""
-        for start in range(0, self.inputs, AT_ONCE):
+        for start in range(0, self.inputs, at_once):
             if start * PARTS >= self.inputs * (len(self.memory) + 1):
                 self.memory.append(self.target.resident())
-            yield range(start, min(start + AT_ONCE, self.inputs))
+            yield range(start, min(start + at_once, self.inputs))
 
     def saw(self, number: int, shown: object, sent: bytes, answer: Answer | None) -> None:
         """Check an answer; what is wrong is told at the end, with the numbers of some inputs."""
@@ -116,7 +111,7 @@ def test_no_request_makes_the_application_fail_stall_or_grow(
     with asked(target, tmp_path / "data") as ask:
         _all_are_good(ask)
         target.forget()
-        for numbers in run.chunks():
+        for numbers in run.chunks(REQUESTS_AT_ONCE):
             sent = [spoiled(_dice("request", number)) for number in numbers]
             for number, each, answer in zip(numbers, sent, ask(sent), strict=True):
                 run.saw(number, each, each.method + b" ", answer)
@@ -134,7 +129,7 @@ def _exchange_all(
     return target.run(exchange())
 
 
-def _all_are_good(ask: Callable[[list[Sent]], list[Answer | None]]) -> None:
+def _all_are_good(ask: Asked) -> None:
     """The requests that the mutators begin with are taken as they are."""
     for sent in CORPUS:
         (answer,) = ask([sent])
@@ -149,7 +144,7 @@ def test_no_bytes_on_a_connection_make_the_process_fail_stall_or_grow(
     good = CORPUS[0].raw()
     with served(target, tmp_path / "data") as port:
         target.forget()
-        for numbers in run.chunks():
+        for numbers in run.chunks(CONNECTIONS_AT_ONCE):
             dice = [_dice("connection", number) for number in numbers]
             sent = [spoiled_wire(each) for each in dice]
             cuts = [sorted(each.randrange(len(data) + 1) for _ in range(each.choice((0, 0, 1, 3))))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import BaseModel
 
+from schemas.catalog import CatalogFile
 from schemas.changes import MessageOutcome, Progress, TrackChange, TrackCorrected
 from schemas.events import INBOUND, RejectedHeaders
 from schemas.language_model import DefinitionFile
@@ -71,6 +72,7 @@ def _pydantic(model: type[BaseModel]) -> Callable[[], dict[str, Any]]:
 
 CONTRACTS: Final[tuple[Contract, ...]] = (
     *(Contract(f"parcours.inbound.{call}", "1-0", _pydantic(model)) for call, model in INBOUND.items()),
+    Contract("parcours.catalog", "1-0", partial(definition_schema, CatalogFile)),
     Contract("parcours.definition", "1-0", partial(definition_schema, DefinitionFile)),
     Contract("parcours.event.rejected", "1-0", _pydantic(RejectedHeaders)),
     *(

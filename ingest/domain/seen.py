@@ -57,8 +57,10 @@ class Seen:
 
     def _count(self, seen: Sighting) -> None:
         counter = self.counters.setdefault(seen[:3], [0, seen.first, seen.last, 0])
-        counter[1] = min(counter[1], seen.first) if counter[0] else seen.first
-        counter[2] = max(counter[2], seen.last)
+        if counter[0]:
+            counter[1], counter[2] = min(counter[1], seen.first), max(counter[2], seen.last)
+        else:
+            counter[1], counter[2] = seen.first, seen.last
         counter[0] += seen.events
         counter[3] += seen.flagged
 

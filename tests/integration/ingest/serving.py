@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from schemas.times import parse_instant
 from schemas.topics import TOPICS
 from services.eventlog.embedded import EmbeddedEventLog
 from services.eventlog.port import LogError, TopicPartition
+from services.processes.http_protocol import DoorProtocol
 
 NOW = parse_instant("2026-11-03T10:00:00.000Z")
 PARTITIONS = 4
@@ -125,17 +126,19 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Served]:
-    """A door on a free port, its log in `folder`."""
+async def serving(folder: Path, prepare: Callable[[Served], None] | None = None) -> AsyncIterator[Served]:
+    """A door on a free port, its log in `folder`; `prepare` changes it before it serves."""
     log = EmbeddedEventLog(folder / "log.db", lambda: NOW)
     await log.start()
     await log.create_topics(TOPICS, PARTITIONS)
     served = Served(log)
+    if prepare is not None:
+        prepare(served)
     listener = socket.create_server(("127.0.0.1", 0))
     served.port = listener.getsockname()[1]
     config = uvicorn.Config(
         served.app,
-        http="httptools",
+        http=DoorProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -46,7 +46,10 @@ def browser_settings_router(source_of: SourceOf) -> APIRouter:
     async def source_config(request: Request, writeKey: str = "") -> Response:  # noqa: N803 - a parameter of theirs
         """What RudderStack's browser SDK reads first with this host as `configUrl`; the key as in tracking calls."""
         given = request.headers.get("authorization")
-        write_key = (basic_user(given.encode("latin-1")) if given is not None else None) or writeKey
+        try:
+            write_key = (basic_user(given.encode("latin-1")) if given is not None else None) or writeKey
+        except Refused:
+            write_key = ""
         return await _answer(source_of, write_key, lambda source: _rudder(source, write_key))
 
     example = _answers(_rudder(Source("default", "default"), "KEY"))

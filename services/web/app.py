@@ -1,5 +1,6 @@
 """The HTTP application, assembled: the door in front, behind it the API, its description, and the pages."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -86,7 +87,8 @@ def _docs_router(pages: Pages, app: FastAPI, auth: Auth | None) -> APIRouter:
 
     @router.get("/openapi.json", dependencies=guards)
     async def description() -> JSONResponse:
-        return JSONResponse(app.openapi())
+        # Made when it is first asked for, which takes longer than other requests can wait.
+        return JSONResponse(await asyncio.to_thread(app.openapi))
 
     return router
 

@@ -116,6 +116,12 @@ async def test_nothing_can_be_written_there(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize("given", ["Basic %%%", "Basic /w==", "a" * 9_000])
+async def test_credentials_that_cannot_be_read_are_an_unknown_key(client: httpx.AsyncClient, given: str) -> None:
+    answer = await client.get(RUDDER, params={"writeKey": KEY}, headers={"authorization": given})
+    assert (answer.status_code, answer.json()["code"]) == (401, "unknown_write_key")
+
+
 async def test_a_key_longer_than_any_is_unknown(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/projects/" + "k" * 5_000 + "/settings")
     assert (answer.status_code, answer.json()["code"]) == (401, "unknown_write_key")

@@ -26,6 +26,7 @@ APPENDED_AT_ONCE: Final = 500
 """Records given to the log before other requests get their turn."""
 
 TOO_LARGE: Final = "record_too_large"
+BUSY: Final = "log_busy"
 _DROPPED: Final = ("envelope_dropped",)
 
 
@@ -100,7 +101,7 @@ class Door:
         self.policy = policy or Policy()
         self.counts = Measures(self.policy.monotonic)
         self.in_flight = InFlight()
-        self._keys = keys
+        self.keys = keys
         self._clock = clock
         self._partitions = partitions
         self._on_first_event = on_first_event
@@ -118,7 +119,7 @@ class Door:
         if write_key:
             try:
                 async with (deadline or deadline_in()).left():
-                    found = await self._keys.source(write_key)
+                    found = await self.keys.source(write_key)
             except Exception as error:
                 log.warning("ingest.keys_unavailable", extra={"code": _code(error)})
                 raise Refused("unavailable") from error
@@ -161,7 +162,7 @@ class Door:
         for _ in iter(admission.admit, False):
             await asyncio.sleep(0)
         if admission.records:
-            await self._store(admission, deadline)
+            await self.store(admission, deadline)
         self.count(admission)
 
     def request(self, source: Source, inbound: Inbound, body: Body) -> Request:
@@ -183,10 +184,18 @@ class Door:
             max_event=self.policy.max_event,
         )
 
-    async def _store(self, admission: Admission, deadline: Deadline) -> None:
+    async def store(
+        self, admission: Admission, deadline: Deadline, errors: Sequence[Exception | None] | None = None
+    ) -> None:
+        """Append the records, and keep apart those that are too large. Raises `Refused` unless all are durable.
+
+        `errors` is what became of the records if they were appended already, and are durable or too large.
+        """
+        if errors is None:
+            errors = await self.append(admission.records, deadline)
         apart = [
             admission.kept_apart(record)
-            for record, error in zip(admission.records, await self.append(admission.records, deadline), strict=True)
+            for record, error in zip(admission.records, errors, strict=True)
             if error is not None
         ]
         if apart and any(await self.append(apart, deadline)):
@@ -202,7 +211,7 @@ class Door:
             async with deadline.left():
                 errors = await self._append(records)
         except Exception as error:
-            self.say_unavailable(error)
+            self.check((error,))
             raise Refused("log_unavailable") from error
         self.counts.log.observe(self.counts.now() - began)
         self.check(errors)
@@ -212,8 +221,8 @@ class Door:
         """Raise `Refused` unless each record is durable or too large: ``log_unavailable``, ``too_many_requests``."""
         for failure in errors:
             if failure is not None and (code := getattr(failure, "code", None)) != TOO_LARGE:
-                if code == "too_many_requests":
-                    raise Refused(code) from failure
+                if code == BUSY:
+                    raise Refused("too_many_requests") from failure
                 self.say_unavailable(failure)
                 raise Refused("log_unavailable") from failure
 

@@ -6,33 +6,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.domain.encoding import basic_user
-from ingest.domain.tracing import trace_headers
 from ingest.errors import Refused
-from ingest.handlers import Door, Inbound
+from ingest.handlers import Door
+from ingest.lane import Lane
 from ingest.ports import Source
-from ingest.reading import MAX_CONTENT_TYPE, Gone, checked_headers, deadline_in, inflated, read_body
+from ingest.reading import Gone, checked_headers, deadline_in, inflated, read_body
+from ingest.requests import METRICS, ROUTES, checked_content_type, inbound_of
 
-__all__ = ["ROUTES", "DoorApp", "discard"]
+__all__ = ["ROUTES", "SUCCESS", "DoorApp", "discard", "refusal_answer"]
 
 log = logging.getLogger(__name__)
-
-BATCH: Final = "batch"
-METRICS: Final = "metrics"
-_CALLS: Final = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g", "alias": "a"}
-
-ROUTES: Final[Mapping[bytes, str]] = {
-    **{f"/v1/{call}".encode(): call for call in _CALLS},
-    **{f"/v1/{short}".encode(): call for call, short in _CALLS.items()},
-    **dict.fromkeys((b"/v1/batch", b"/v1/b", b"/v1/import", b"/v1/import/", b"/beacon/v1/batch"), BATCH),
-    b"/v1/m": METRICS,
-}
-"""Raw paths, matched byte by byte, and what they take: a call's one event, a batch, or an SDK's metrics (discarded)."""
 
 LINGER_SECONDS: Final = 4.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -43,11 +31,10 @@ _CORS: Final = (
     (b"access-control-expose-headers", b"Retry-After"),
 )
 _SUCCESS_BODY: Final = b'{"success": true}'
-_SUCCESS_START: Final = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [_JSON, (b"content-length", b"%d" % len(_SUCCESS_BODY)), *_CORS],
-}
+SUCCESS: Final = ([_JSON, (b"content-length", b"%d" % len(_SUCCESS_BODY)), *_CORS], _SUCCESS_BODY)
+"""Headers and body of the one answer to all that went well."""
+
+_SUCCESS_START: Final = {"type": "http.response.start", "status": 200, "headers": SUCCESS[0]}
 _SUCCESS: Final = {"type": "http.response.body", "body": _SUCCESS_BODY}
 _PREFLIGHT: Final = [
     *_CORS,
@@ -74,6 +61,7 @@ class DoorApp:
         self._app = app
         self._door = door
         self._routes = routes
+        self.lane = Lane(door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -100,10 +88,12 @@ class DoorApp:
             if scope["method"] != "POST":
                 raise Refused("method_not_allowed")
             if kind != METRICS:
-                headers = _headers(scope)
+                headers = checked_headers(scope)
+                checked_content_type(headers)
                 peer = scope["client"]
                 address = self._door.policy.addresses(peer[0] if peer else "", headers.get(b"x-forwarded-for"))
                 self._door.charge(None, address, 1)
+                inbound = inbound_of(kind, scope["query_string"], headers, address)
                 source = await self._named(headers, address)
                 with self._door.in_flight.held() as held:
                     body = await read_body(receive, headers, held, self._door.policy.max_body)
@@ -112,7 +102,7 @@ class DoorApp:
                     content = await inflated(body, headers.get(b"content-encoding"), held, self._door.policy.max_body)
                     # As much again for what is made of it.
                     held.grow(len(content))
-                    await self._door.accept(content, source, _inbound(kind, scope, headers, address), deadline)
+                    await self._door.accept(content, source, inbound, deadline)
         except Refused as refusal:
             status = refusal.status
             self._door.counts.refused[refusal.code] += 1
@@ -135,47 +125,22 @@ class DoorApp:
         return await self._door.source(write_key, address=address) if write_key is not None else None
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The headers by lower-case name. Raises `Refused` for too much of them, or for one that may stand only once."""
-    headers = checked_headers(scope)
-    content_type = headers.get(b"content-type", b"")
-    if len(content_type) > MAX_CONTENT_TYPE or content_type[:10].lower() == b"multipart/":
-        raise Refused("unsupported_media_type")
-    return headers
-
-
-def _inbound(kind: str, scope: Scope, headers: Mapping[bytes, bytes], address: str) -> Inbound:
-    sent_at = headers.get(b"sentat")
-    return Inbound(
-        call=None if kind == BATCH else kind,
-        query_key=_query_key(scope["query_string"]),
-        sent_at=sent_at.decode("latin-1") if sent_at is not None else None,
-        retry=headers.get(b"x-retry-count", b"0") != b"0",
-        address=address,
-        trace=trace_headers(headers.get(b"traceparent"), headers.get(b"tracestate")),
-    )
-
-
-def _query_key(query: bytes) -> str | None:
-    if not query:
-        return None
-    try:
-        pairs = parse_qsl(query.decode("ascii"), max_num_fields=100, errors="strict")
-    except (UnicodeError, ValueError):
-        return None
-    return next((value for name, value in pairs if name == "writeKey"), None)
-
-
-async def _refuse(refusal: Refused, send: Send, unread: Receive | None) -> None:
-    """Answer a refusal. `unread` gives what is left of a body that nobody reads; the connection then ends."""
+def refusal_answer(refusal: Refused, *, closing: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body that tell a refusal as SDKs and browsers understand it; `closing`: the connection ends."""
     body = msgspec.json.encode({"success": False, "code": refusal.code, "message": refusal.detail})
     headers = [_JSON, (b"content-length", b"%d" % len(body)), *_CORS]
-    if unread is not None:
+    if closing:
         headers.append((b"connection", b"close"))
     if refusal.status in (429, 503):
         headers.append((b"retry-after", b"%d" % refusal.retry_after))
     if refusal.status == 405:
         headers.append((b"allow", b"POST, OPTIONS"))
+    return headers, body
+
+
+async def _refuse(refusal: Refused, send: Send, unread: Receive | None) -> None:
+    """Answer a refusal. `unread` gives what is left of a body that nobody reads; the connection then ends."""
+    headers, body = refusal_answer(refusal, closing=unread is not None)
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
     if unread is not None:

@@ -1,7 +1,7 @@
 """Reading a request: its headers within limits, its body within bounds of size, time and memory, and decompressed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -12,7 +12,8 @@ from ingest.domain.limits import MAX_BODY
 from ingest.errors import Refused
 
 __all__ = ["ANSWER_SECONDS", "MAX_CONTENT_TYPE", "Deadline", "Gone", "Held", "InFlight"]
-__all__ += ["checked_headers", "deadline_in", "inflated", "read_body"]
+__all__ += ["MAX_HEADERS", "MAX_HEADER_BYTES", "MAX_TARGET"]
+__all__ += ["checked_headers", "deadline_in", "inflated", "named_headers", "read_body"]
 
 ANSWER_SECONDS: Final = 2.5
 """By when a request is decided once its body is complete: its sender sees the answer within 3 s."""
@@ -56,6 +57,10 @@ class InFlight:
         """Nothing yet."""
         self.bytes = 0
 
+    def room(self) -> int:
+        """How many more may come."""
+        return MAX_IN_FLIGHT - self.bytes
+
     def held(self) -> "Held":
         """What one request holds; a context manager that gives it back."""
         return Held(self)
@@ -98,11 +103,19 @@ def checked_headers(scope: Scope) -> dict[bytes, bytes]:
         raise Refused("uri_too_long")
     if len(pairs) > MAX_HEADERS or sum(len(name) + len(value) for name, value in pairs) > MAX_HEADER_BYTES:
         raise Refused("headers_too_large")
+    headers = named_headers(pairs)
+    if headers is None:
+        raise Refused("duplicate_header")
+    return headers
+
+
+def named_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
+    """Headers by name, of a repeated one the last; None if one is repeated that may stand only once."""
     headers: dict[bytes, bytes] = dict(pairs)
     if len(headers) != len(pairs):
         names = [name for name, _ in pairs]
         if any(names.count(name) > 1 for name in _ONCE):
-            raise Refused("duplicate_header")
+            return None
     return headers
 
 

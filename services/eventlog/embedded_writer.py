@@ -9,11 +9,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from schemas.records import Record
 from services.eventlog.embedded_store import Stream, Topic, encoded_record, failure, frame, stream_bounds
-from services.eventlog.port import LogClosed, LogError, LogUnavailable, UnknownTopic
+from services.eventlog.port import Answered, LogClosed, LogError, LogUnavailable, UnknownTopic
 from services.eventlog.topic_lines import size_error
 
 __all__ = ["Committer", "EmbeddedWriter", "Task", "Unit", "stored_form"]
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MOST_TASKS = 2_000
 MOST_RECORDS = 20_000
 _T = TypeVar("_T")
+_R = TypeVar("_R", contravariant=True)
 
 
 class Unit:
@@ -48,13 +49,46 @@ class Unit:
         return frozenset(stream.id for stream in self._added)
 
 
+class Waiter(Protocol[_R]):
+    """Whoever waits for an operation: a future, or a `Callback`."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: _R, /) -> None:
+        """It was done, and is durable."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It was not."""
+
+
+class Callback:
+    """Waits without a task: calls `told` with the error, or with None."""
+
+    def __init__(self, told: Callable[[Exception | None], None]) -> None:
+        """`told` is called once."""
+        self._told = told
+
+    def done(self) -> bool:
+        """It waits for as long as it takes."""
+        return False
+
+    def set_result(self, _result: object, /) -> None:
+        """It was done, and is durable."""
+        self._told(None)
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It was not."""
+        self._told(error)
+
+
 class Task(Generic[_T]):
     """An operation on its way through the thread, and whoever waits for it.
 
     An operation that raises a `LogError` must not have changed anything before.
     """
 
-    def __init__(self, operation: Callable[[Unit], _T], waiter: "asyncio.Future[_T]") -> None:
+    def __init__(self, operation: Callable[[Unit], _T], waiter: Waiter[_T]) -> None:
         """`waiter` belongs to the loop of the committer."""
         self._operation = operation
         self._waiter = waiter
@@ -109,6 +143,15 @@ class Committer:
                 return await waiter
         except TimeoutError as error:
             raise LogUnavailable(f"The event log did not answer within {within:g} s.") from error
+
+    def begin(self, operation: Callable[[Unit], None], told: Callable[[Exception | None], None]) -> bool:
+        """Have an operation run; `told` is called on the loop, with an error or None when its transaction is durable.
+
+        False: it is closed, and nobody will be told.
+        """
+        if not self._closed:
+            self._queue.put(Task(operation, Callback(told)))
+        return not self._closed
 
     async def close(self) -> None:
         """Finish what is waiting, then close the connection. Idempotent."""
@@ -195,14 +238,7 @@ class EmbeddedWriter:
         """See `Writer.append`."""
         if self._closed:
             raise LogClosed
-        answers: list[LogError | None] = []
-        accepted: list[tuple[Stream, tuple[bytes, int]]] = []
-        for record in records:
-            try:
-                accepted.append(stored_form(self._topics, record))
-                answers.append(None)
-            except LogError as error:
-                answers.append(error)
+        answers, accepted = self._prepared(records)
 
         def add(unit: Unit) -> None:
             for stream, encoded in accepted:
@@ -216,6 +252,40 @@ class EmbeddedWriter:
                 self._flying -= 1
                 self._landed.set()
         return answers
+
+    def submit(self, records: Sequence[Record], answered: Answered) -> bool:
+        """See `Writer.submit`."""
+        answers, accepted = self._prepared(records)
+
+        def add(unit: Unit) -> None:
+            for stream, encoded in accepted:
+                unit.append(stream, encoded)
+
+        def told(error: Exception | None) -> None:
+            self._flying -= 1
+            self._landed.set()
+            if error is not None and not isinstance(error, LogError):
+                error = LogUnavailable("The event log failed.")
+            answered([found or error for found in answers] if error is not None else answers)
+
+        if self._closed or not self._committer.begin(add, told):
+            return False
+        self._flying += 1
+        return True
+
+    def _prepared(
+        self, records: Sequence[Record]
+    ) -> tuple[list[LogError | None], list[tuple[Stream, tuple[bytes, int]]]]:
+        """For each record None or why it cannot be appended; and those that can, in their stored form."""
+        answers: list[LogError | None] = []
+        accepted: list[tuple[Stream, tuple[bytes, int]]] = []
+        for record in records:
+            try:
+                accepted.append(stored_form(self._topics, record))
+                answers.append(None)
+            except LogError as error:
+                answers.append(error)
+        return answers, accepted
 
     async def close(self) -> None:
         """See `Writer.close`."""

@@ -29,7 +29,7 @@ from services.eventlog.kafka_client import (
     stop_within,
 )
 from services.eventlog.kafka_topics import KafkaTopics
-from services.eventlog.port import LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge, UnknownTopic
+from services.eventlog.port import Answered, LogBusy, LogClosed, LogError, LogUnavailable, RecordTooLarge, UnknownTopic
 from services.eventlog.topic_lines import size_error
 
 __all__ = ["KafkaWriter"]
@@ -58,6 +58,7 @@ class _Batch:
         self.size = 0
         self.refused: dict[int, LogError] = {}
         self.answer: asyncio.Future[LogError | None] = asyncio.get_running_loop().create_future()
+        self.watching: list[_Submitted] = []
 
     def add(self, record: Record, size: int) -> bool:
         """Take a record of so many bytes, unless the batch is full."""
@@ -71,6 +72,37 @@ class _Batch:
         """Answer all callers, once."""
         if not self.answer.done():
             self.answer.set_result(error)
+            for each in self.watching:
+                each.one_settled()
+
+
+class _Submitted:
+    """Records of one caller who waits for no task: called back when the last of their batches is answered."""
+
+    def __init__(self, writer: "KafkaWriter", records: Sequence[Record], answered: Answered) -> None:
+        self._writer = writer
+        self._records = records
+        self._answered = answered
+        self._placed: list[_Batch | LogError] = []
+        self._open = 1
+
+    def put(self, placed: Sequence[_Batch | LogError]) -> None:
+        """Where the records went. What needs no answer of the broker is told in the next turn of the loop."""
+        self._placed = list(placed)
+        for batch in {batch for batch in placed if isinstance(batch, _Batch)}:
+            batch.watching.append(self)
+            self._open += 1
+        if self._open == 1:
+            asyncio.get_running_loop().call_soon(self.one_settled)
+        else:
+            self._open -= 1
+
+    def one_settled(self) -> None:
+        """One of the batches is answered."""
+        self._open -= 1
+        if self._open == 0:
+            outcome = self._writer.outcome
+            self._answered([outcome(*pair) for pair in zip(self._placed, self._records, strict=True)])
 
 
 class _Lane:
@@ -202,7 +234,14 @@ class KafkaWriter:
             answered, _ = await asyncio.wait(waiting, timeout=self._within)
             if not answered:
                 raise LogUnavailable(_SILENT.format(self._cluster.bootstrap_servers))
-        return [self._outcome(batch, record) for batch, record in zip(placed, records, strict=True)]
+        return [self.outcome(batch, record) for batch, record in zip(placed, records, strict=True)]
+
+    def submit(self, records: Sequence[Record], answered: Answered) -> bool:
+        """See `Submitting.submit`."""
+        if self.closed or any(self._topics.known(record.topic) is None or self._full(record) for record in records):
+            return False
+        _Submitted(self, records, answered).put([self._place(record) for record in records])
+        return True
 
     async def close(self) -> None:
         """See `Writer.close`."""
@@ -218,9 +257,12 @@ class KafkaWriter:
         await asyncio.gather(*(slot.close() for slot in self._slots))
 
     def _refuse_when_full(self, records: Sequence[Record]) -> None:
-        full = {place for place, lane in self._lanes.items() if lane.full}
-        if full and any((record.topic, record.partition) in full for record in records):
+        if any(self._full(record) for record in records):
             raise LogBusy(_BUSY)
+
+    def _full(self, record: Record) -> bool:
+        lane = self._lanes.get((record.topic, record.partition))
+        return lane is not None and lane.full
 
     def _place(self, record: Record) -> _Batch | LogError:
         """The batch that takes this record, or why none does."""
@@ -242,7 +284,8 @@ class KafkaWriter:
             lane.task = asyncio.create_task(self._drain(lane), name=f"append to {lane}")
         return batch
 
-    def _outcome(self, placed: _Batch | LogError, record: Record) -> LogError | None:
+    def outcome(self, placed: _Batch | LogError, record: Record) -> LogError | None:
+        """What became of a record that was put there."""
         if isinstance(placed, LogError):
             return placed
         if placed.answer.done():

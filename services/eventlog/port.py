@@ -17,13 +17,23 @@ Errors are typed and arrive within the stated deadlines:
     └── HistoryLost          the log and the database disagree about what was published
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.records import Place, Record, StoredRecord
 from schemas.topics import TopicSpec
 
-__all__ = ["CorruptRecord", "EventLog", "Fenced", "HistoryLost", "LogBusy", "LogClosed", "LogError", "LogNewer"]
+__all__ = [
+    "Answered",
+    "CorruptRecord",
+    "EventLog",
+    "Fenced",
+    "HistoryLost",
+    "LogBusy",
+    "LogClosed",
+    "LogError",
+    "LogNewer",
+]
 __all__ += ["LogRefused", "LogUnavailable", "OffsetOutOfRange", "PublisherState", "Reader", "RebalanceListener"]
 __all__ += ["RecordTooLarge", "SequencedPublisher", "SequencedRecord", "TopicMismatch", "TopicPartition"]
 __all__ += ["UnknownTopic", "Writer"]
@@ -135,6 +145,10 @@ class PublisherState(NamedTuple):
     published_through: int
 
 
+Answered = Callable[[Sequence[LogError | None]], None]
+"""Told once what became of each record, in order."""
+
+
 class Writer(Protocol):
     """Appends records for many callers at once (the door). One commit or broker round trip serves all in flight."""
 
@@ -144,6 +158,12 @@ class Writer(Protocol):
         One bad record does not fail its neighbors. Raises `LogUnavailable` when nothing is known within the writer's
         deadline, `LogBusy` when too much waits already (then none of them is appended), `LogClosed` after close.
         Records for the same partition keep their order.
+        """
+
+    def submit(self, records: Sequence[Record], answered: Answered) -> bool:
+        """Append records without a task: `answered` is called on the loop when all is known, after this returned.
+
+        False: nothing was taken and nobody will be called, `append` would have to wait or to raise.
         """
 
     async def close(self) -> None:

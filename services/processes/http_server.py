@@ -9,11 +9,12 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.processes.http_protocol import DoorProtocol
+
 __all__ = ["HttpServer"]
 
 _DRAIN_SECONDS: Final = 4
 _KEEP_ALIVE_SECONDS: Final = 75
-_CONNECTIONS: Final = 4_000
 
 
 class _Server(uvicorn.Server):
@@ -32,14 +33,13 @@ class HttpServer:
         self._ready = asyncio.Event()
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=DoorProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )

@@ -31,6 +31,8 @@ _WAIT_SECONDS = 60.0
 _SESSION_SECONDS = 10.0
 _HELD_SECONDS = 2.0
 _PRESSED_SECONDS = 0.5
+_PUBLISHED_SECONDS = 4.0
+_TRIES = 8
 _WEIGHTS = {"parcours": 1, "ingest": 3, "segmenter": 2, "notifier": 3}
 
 
@@ -155,24 +157,30 @@ class Chaos:
             self.broker.resume()
         self.system.door.start()
 
-    def kill_between_state_and_outbox(self) -> None:
-        """Hold the outbox's table, let the engines work up what came while they were away, and kill them at it.
+    def kill_around_the_outbox(self) -> None:
+        """Hold the outbox's table, and kill the engines twice at it.
 
-        So much came that every partition has changes to tell. A transaction that was split in two has stored its first
-        half, and nobody will ever tell them.
+        First when a relay has published something and is about to note it. Then when so much came while they were away
+        that every partition has changes to tell: a transaction that was split in two has stored its first half, and
+        nobody will ever tell them.
         """
         engines = [service for name, service in self.system.services.items() if name.startswith("stage-engine")]
-        for engine in engines:
-            self.kill(engine)
-        with self._holding("outbox") as waiting:
-            with self.flow.pressing():
+        for _ in range(_TRIES):
+            with self._holding("outbox") as waiting, self.flow.pressing():
+                if not _within(_PUBLISHED_SECONDS, lambda: waiting("DELETE FROM outbox", "stage-engine")):
+                    continue
+                for engine in engines:
+                    self.kill(engine)
                 time.sleep(_HELD_SECONDS)
-            for engine in engines:
-                engine.start()
-            _until(lambda: len(waiting("INSERT INTO outbox", "stage-engine")) >= len(engines), "nobody has changes")
-            time.sleep(_PRESSED_SECONDS)
-            for engine in engines:
-                self.kill(engine)
+                for engine in engines:
+                    engine.start()
+                _until(lambda: len(waiting("INSERT INTO outbox", "stage-engine")) >= len(engines), "nobody has changes")
+                time.sleep(_PRESSED_SECONDS)
+                for engine in engines:
+                    self.kill(engine)
+                break
+        else:
+            raise AssertionError("no relay was ever about to note what it had published")
         for engine in engines:
             engine.start()
         self.breathe()
@@ -278,7 +286,14 @@ def _service(name: str) -> str:
 
 def _until(condition: Callable[[], bool], otherwise: str) -> None:
     """Wait for something that must come. Raises `AssertionError` when it does not."""
-    deadline = time.monotonic() + _WAIT_SECONDS
+    assert _within(_WAIT_SECONDS, condition), f"{otherwise} (waited {_WAIT_SECONDS:.0f} s)"
+
+
+def _within(seconds: float, condition: Callable[[], object]) -> bool:
+    """Wait for something that may come; whether it came."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{otherwise} (waited {_WAIT_SECONDS:.0f} s)"
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
+    return True

@@ -23,7 +23,7 @@ CUSTOMERS = 450
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A population, and what an undisturbed run made of it: standing journeys up to `now`, and decisions.
+    """A population, and what an undisturbed run made of it: standing journeys up to `now`.
 
     `state` can still be read when that run is over.
     """
@@ -32,7 +32,6 @@ class Undisturbed:
     state: StoredState
     population: Population
     journeys: Journeys
-    decisions: frozenset[tuple[str, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +53,7 @@ def undisturbed(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         with System(tmp_path_factory.mktemp("undisturbed"), tuning) as system:
             system.post(list(batched(population.lines, 100)))
             system.settle()
-            query = "SELECT subject, campaign, scope FROM notifier_decisions"
-            decisions = frozenset((row[0], row[1], row[2]) for row in system.state.rows("notifier", query))
-            return Undisturbed(now, system.state, population, system.state.journeys(now), decisions)
+            return Undisturbed(now, system.state, population, system.state.journeys(now))
 
 
 @pytest.fixture

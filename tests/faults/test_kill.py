@@ -65,7 +65,7 @@ def test_cluster_shape_loses_nothing_and_repeats_nothing_whatever_is_killed_or_f
             chaos.breathe()
             chaos.kill_the_door_while_the_broker_is_silent()
             chaos.wake_a_zombie_with_full_queues()
-            chaos.kill_between_state_and_outbox()
+            chaos.kill_around_the_outbox()
             chaos.freeze_for_longer_than_a_session(system.services["stage-engine-1"])
             chaos.kill_at_random(OPTIONS.kills - chaos.killed)
             _check("cluster", chaos, undisturbed, report)
@@ -143,15 +143,16 @@ def _verify(system: System) -> dict[str, int]:
 
 
 def _check_messages(chaos: Chaos, undisturbed: Undisturbed) -> int:
-    """At most one mail per decision, and the same decisions as in the undisturbed run; returns the number of mails."""
+    """At most one mail per decision, and one welcome per fresh buyer for what stands; returns the number of mails."""
     assert {key: count for key, count in chaos.mail.taken.items() if count > 1} == {}
-    rows = chaos.system.state.rows("notifier", "SELECT subject, campaign, scope, status FROM notifier_decisions")
+    state = chaos.system.state
+    rows = state.rows("notifier", "SELECT subject, campaign, scope, status FROM notifier_decisions")
     fresh = {subject for subject in undisturbed.population.stored if subject.startswith(f"user:{FRESH_PREFIX}")}
     welcomes = [row for row in rows if row[1] == "welcome" and row[0] in fresh]
     assert sorted(row[0] for row in welcomes) == sorted(fresh), "every fresh buyer gets one welcome"
     # One that was being sent when its sender was killed stays so until its lease ends, then it is unknown.
     assert {row[3] for row in welcomes} <= {"sent", "sending", "unknown"}
-    assert {row[:3] for row in welcomes} == {
-        decision for decision in undisturbed.decisions if decision[1] == "welcome" and decision[0] in fresh
-    }
+    # Which effect that is may differ from the undisturbed run: what replaces a corrected transition keeps its effect.
+    standing = "SELECT subject, effect_id FROM stage_engine_transitions WHERE superseded_at IS NULL"
+    assert {(row[0], row[2]) for row in welcomes} <= set(state.rows("stage_engine", standing))
     return chaos.mail.taken.total()

@@ -25,11 +25,14 @@ ORDER: dict[str, Any] = {
 }
 
 
-def run(*arguments: str) -> int:
+SHIPPED = Path(__file__).resolve().parents[3] / "definitions"
+
+
+def run(*arguments: str, definitions: Path = SHIPPED) -> int:
     parser = argparse.ArgumentParser()
     add_lifecycle_commands(parser.add_subparsers(required=True))
     parsed = parser.parse_args(["lifecycle", *arguments])
-    code: int = parsed.command(parsed, load_settings({}))
+    code: int = parsed.command(parsed, load_settings({"PARCOURS_DEFINITIONS_DIR": str(definitions)}))
     return code
 
 
@@ -95,6 +98,16 @@ def test_events_of_an_account_are_those_that_name_it(tmp_path: Path, capsys: pyt
     assert out.err == "parcours: 1 lines name no account and were left out.\n"
     assert run("simulate", model, written(tmp_path / "f.ndjson", events[2:])) == 0
     assert [row["customer"] for row in printed(capsys)] == ["u", "u"]
+
+
+def test_an_event_may_have_any_name_that_the_catalog_beside_the_definitions_knows_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = written(tmp_path / "e.ndjson", [{**ORDER, "userId": "u", "event": "purchase"}])
+    assert run("simulate", DEFAULT, events) == 0
+    assert [row["to"] for row in printed(capsys)] == ["awareness", "outside", "adoption"]
+    assert run("simulate", DEFAULT, events, definitions=tmp_path) == 0
+    assert [row["to"] for row in printed(capsys)] == ["awareness", "outside"]
 
 
 def test_events_can_come_from_standard_input(

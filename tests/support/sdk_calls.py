@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.records import StoredRecord, header, read_envelope
 from schemas.times import parse_instant
 
-__all__ = ["CALLS", "MOMENT", "NAMES", "arrived", "assert_unchanged", "burst"]
+__all__ = ["CALLS", "MOMENT", "NAMES", "VALUES", "arrived", "assert_unchanged", "burst"]
 
 MOMENT: Final = "2024-02-29T09:30:00.123Z"
 

@@ -113,5 +113,6 @@ def _of(workspace: str, key: str) -> ColumnElement[bool]:
 def _taken(transaction: Transaction, workspace: str, key: str, content: str, now: int) -> bool:
     """Whether nobody had the key, and it is taken now."""
     insert = postgresql.insert if transaction.dialect == "postgresql" else sqlite.insert
-    statement = insert(replays_table).values(workspace=workspace, key_hash=key, body_hash=content, created_at=now)
-    return transaction.connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    values = {"workspace": workspace, "key_hash": key, "body_hash": content, "created_at": now}
+    statement = insert(replays_table).values(values).on_conflict_do_nothing().returning(replays_table.c.key_hash)
+    return transaction.connection.execute(statement).first() is not None

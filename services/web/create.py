@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from ingest.browser_settings import browser_settings_router
@@ -14,6 +14,8 @@ from ingest.domain.seen import Seen
 from ingest.handlers import Door, Policy
 from ingest.http import DoorApp
 from ingest.limiting import Rate, TokenLimits
+from ingest.native import NativeDoor
+from ingest.native_documentation import add_native_documentation
 from ingest.ports import FirstEvent, Plan
 from notifier.http import messages_router
 from notifier.reads import MessageReads
@@ -33,6 +35,7 @@ from services.web.admin import admin_routers
 from services.web.app import WebParts, assemble
 from services.web.event_catalog_http import event_catalog_router
 from services.web.first_minute import FirstMinute, Welcome, curl_line
+from services.web.native_route import native_metrics, native_routes
 from services.web.operations import HealthReader, Metric
 from services.web.sessions import Sessions
 from services.web.store_reads import StoreReads
@@ -89,6 +92,8 @@ async def create_app(
     seen = Seen(frozenset((*catalog.entries, *catalog.aliases)))
     door = _door(container, keys, hook, TrackingPlan(catalog, seen))
     events = event_catalog_router(catalog, SeenReads(database), reads.stages.definitions, clock.now)
+    native = NativeDoor(door)
+    routes = native_routes(native, container)
     parts = WebParts(
         clock=clock,
         ids=ids,
@@ -97,9 +102,9 @@ async def create_app(
         page_reads=page_reads,
         health=health,
         api=[*_routers(reads, clock), events],
-        door=lambda app: DoorApp(app, door),
-        document=add_door_documentation,
-        metrics=lambda: [*metrics(), *_door_metrics(door)],
+        door=lambda app: DoorApp(app, door, routes),
+        document=_document,
+        metrics=lambda: [*metrics(), *_door_metrics(door), *native_metrics(native)],
         first_line=curl_line(settings, address),
         public=[browser_settings_router(door.source)],
         guarded=admin_routers(container, keys),
@@ -107,6 +112,11 @@ async def create_app(
     )
     seen_writer = SeenWriter(database, seen, catalog, clock.now)
     return Web(assemble(parts), created, sessions, container, address, seen_writer)
+
+
+def _document(app: FastAPI) -> None:
+    add_door_documentation(app)
+    add_native_documentation(app)
 
 
 def _door(container: Container, keys: KeyRing, hook: Callable[[FirstEvent], None] | None, plan: Plan) -> Door:

@@ -101,8 +101,7 @@ class TrackingPlan:
             raise Unacceptable(UNKNOWN)
         if self._silent:
             return ()
-        if source.mode == "warn":
-            self._seen.warned.add((source.workspace, source.name))
+        self._seen.flag(source.workspace, source.name, UNKNOWN, warn=source.mode == "warn")
         return _UNKNOWN_FLAGS
 
     def _doubtful(self, source: Source, shape: _Shape, properties: Mapping[str, Any]) -> tuple[str, ...]:
@@ -113,8 +112,7 @@ class TrackingPlan:
             return ()
         if strict:
             raise Unacceptable(INVALID, f"/properties{fault.pointer}: {fault.sentence}")
-        if source.mode == "warn":
-            self._seen.warned.add((source.workspace, source.name))
+        self._seen.flag(source.workspace, source.name, INVALID, warn=source.mode == "warn")
         return _INVALID_FLAGS
 
 

@@ -35,15 +35,23 @@ class Seen:
     """Counts events by workspace, source and name. To be used by one thread, that of the event loop.
 
     `counters` holds [events, first, last, flagged] per key, and is open to the plan: a call per event would cost more
-    than the counting. `warned` collects the (workspace, source) of those who are to be told of what was flagged.
+    than the counting. `flags` counts by flag what was flagged since the start; `warned` collects the
+    (workspace, source) of those who are to be told of it.
     """
 
     def __init__(self, known: Container[str]) -> None:
         """`known` are the names that are always counted one by one."""
         self.counters: dict[Key, list[int]] = {}
+        self.flags: Counter[str] = Counter()
         self.warned: set[tuple[str, str]] = set()
         self._known = known
         self._strangers: Counter[str] = Counter()
+
+    def flag(self, workspace: str, source: str, flag: str, *, warn: bool) -> None:
+        """Count a flag; `warn`: the source is to be told."""
+        self.flags[flag] += 1
+        if warn:
+            self.warned.add((workspace, source))
 
     def begin(self, key: Key, at: int, *, flagged: bool) -> None:
         """Count the first event of a name; one that is one too many counts as `OTHER`."""

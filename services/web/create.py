@@ -104,7 +104,7 @@ async def create_app(
         api=[*_routers(reads, clock), events],
         door=lambda app: DoorApp(app, door, routes),
         document=_document,
-        metrics=lambda: [*metrics(), *_door_metrics(door), *native_metrics(native)],
+        metrics=lambda: [*metrics(), *_door_metrics(door), *native_metrics(native), _flagged(seen)],
         first_line=curl_line(settings, address),
         public=[browser_settings_router(door.source)],
         guarded=admin_routers(container, keys),
@@ -167,3 +167,10 @@ def _routers(reads: _Reads, clock: Clock) -> list[APIRouter]:
 
 def _door_metrics(door: Door) -> list[Metric]:
     return [Metric(*family) for family in door.counts.families(door.in_flight.bytes)]
+
+
+def _flagged(seen: Seen) -> Metric:
+    samples = [({"flag": flag}, float(number)) for flag, number in sorted(seen.flags.items())]
+    return Metric(
+        "events_flagged_total", "counter", "events that the catalog does not know or describes otherwise", samples
+    )

@@ -14,6 +14,7 @@ from schemas.catalog import Catalog, CatalogEntry, join_files, read_catalog_file
 from schemas.language import load_definition
 from schemas.language_types import FACT_PREFIX
 from schemas.language_yaml import InvalidDefinition, parse_yaml
+from services.demo.population import population
 from services.event_catalog import load_catalog
 from tests.contract.test_published_schemas import published
 
@@ -43,6 +44,14 @@ def test_a_strict_source_may_send_every_example_under_every_name() -> None:
         if entry.event.phase != "control":
             for name in (entry.name, *entry.event.aliases):
                 assert plan.check(STRICT, name, {"properties": entry.event.example}, 1) == ()
+
+
+def test_what_the_demonstration_sends_is_as_the_catalog_describes_it() -> None:
+    plan = TrackingPlan(CATALOG, Seen(CATALOG.entries))
+    for customer in population(60, 7, 1_795_358_000_000):
+        for act in customer.acts:
+            if act.call == "track":
+                assert plan.check(STRICT, act.name, {"properties": dict(act.properties)}, 1) == ()
 
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.stem)

@@ -160,6 +160,27 @@ async def test_events_that_nobody_planned_are_listed_the_most_frequent_first(ser
     ]
 
 
+async def test_a_source_is_flagged_warned_or_refused_as_its_mode_says(served: Served) -> None:
+    await served.track("Lamp Lit", "Signed In")
+    metrics = (await served.client.get("/metrics", headers=BEARER)).text
+    assert 'parcours_events_flagged_total{flag="unknown_event"} 1\n' in metrics
+    rules = await served.client.get("/v1/sources/default", headers=BEARER)
+    change = {**BEARER, "if-match": rules.headers["etag"]}
+    changed = await served.client.put("/v1/sources/default", json={"mode": "strict"}, headers=change)
+    assert changed.status_code == 200, changed.text
+    # A key that the environment gave is not looked up again for a request; its rules follow a moment later.
+    for _ in range(100):
+        await served.track("Lamp Lit")
+        metrics = (await served.client.get("/metrics", headers=BEARER)).text
+        if 'parcours_events_rejected_total{code="unknown_event"} 1\n' in metrics:
+            break
+        await asyncio.sleep(0.05)
+    await served.track("Help Searched", results_count=-1)
+    metrics = (await served.client.get("/metrics", headers=BEARER)).text
+    assert 'parcours_events_rejected_total{code="unknown_event"} 1\n' in metrics
+    assert 'parcours_events_rejected_total{code="invalid_event"} 1\n' in metrics
+
+
 async def test_what_came_last_is_written_down_at_the_end(tmp_path: Path) -> None:
     settings = Settings(port=0, data_dir=tmp_path, definitions_dir=SHIPPED, write_key=WRITE_KEY, api_token=TOKEN)
     for round_ in (1, 2):

@@ -93,6 +93,7 @@ def test_an_unknown_event_is_flagged_and_from_a_strict_source_kept_apart() -> No
     assert seen.warned == set()
     assert judged(plan, WARN, {}, "thing bought") == ("unknown_event",)
     assert seen.warned == {("default", "shop")}
+    assert seen.flags == {"unknown_event": 2}
     refused = judged(plan, STRICT, {}, "thing bought")
     assert str(refused).startswith("unknown_event The source is strict")
 

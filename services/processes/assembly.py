@@ -55,6 +55,7 @@ def _stage_engine(system: System) -> None:
         partitions=settings.partitions,
     )
     _add(system, processor)
+    system.engines.append(processor)
 
 
 def _segmenter(system: System) -> None:
@@ -69,6 +70,7 @@ def _segmenter(system: System) -> None:
         partitions=settings.partitions,
     )
     _add(system, processor)
+    system.engines.append(processor)
 
 
 def _notifier(system: System) -> None:
@@ -105,4 +107,8 @@ def _operations(system: System) -> ASGIApp:
 
 def _metrics(system: System) -> list[Metric]:
     lag = system.loop_lag.seconds
-    return [Metric("loop_lag_seconds", "gauge", "the greatest recent delay of the event loop", [({}, lag)])]
+    contradicted = [({"processor": engine.name}, float(engine.conflicts)) for engine in system.engines]
+    return [
+        Metric("loop_lag_seconds", "gauge", "the greatest recent delay of the event loop", [({}, lag)]),
+        Metric("duplicate_id_conflicts_total", "counter", "ids that came again with another content", contradicted),
+    ]

@@ -28,6 +28,18 @@ class Stoppable(Protocol):
         """End soon."""
 
 
+class Engine(Protocol):
+    """What folds events, as far as the process counts what it finds."""
+
+    @property
+    def name(self) -> str:
+        """Name of its processor."""
+
+    @property
+    def conflicts(self) -> int:
+        """How many ids came again with another content."""
+
+
 class System:
     """The services of one process while they run."""
 
@@ -36,6 +48,7 @@ class System:
         self.container = container
         self.services = tuple(services)
         self.workers: list[Worker] = []
+        self.engines: list[Engine] = []
         self.loop_lag = LoopLag(container.clock.monotonic)
         self.welcome: Callable[[], Sequence[str]] | None = None
         self._listener = listener

@@ -21,10 +21,7 @@ CONNECTIONS: Final[Mapping[int, int]] = {SINGLE: 64, BATCH: 16}
 
 _WARM_SECONDS: Final = 1.5
 _STEPS: Final = 10
-_DOOR_ALONE: Final = (
-    "import sys; from services.processes.all_in_one import run_services; from services.settings import load_settings;"
-    " sys.exit(run_services(load_settings(), ('ingest',)))"
-)
+_DOOR: Final = (sys.executable, "-m", "bench.ingest.door")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +76,20 @@ def fed(server: Measured, events: int) -> Memory:
 
 @contextmanager
 def doors(where: Setting, workers: int = 1) -> Iterator[list[Measured]]:
-    """`parcours ingest` on the servers of the setting, each with a core of its own as far as there are any."""
+    """Doors on the servers of the setting, each with a core of its own as far as there are any."""
     with ExitStack() as stack:
         found = []
         for cores in where.cores.workers[:workers]:
             port = free_port()
-            command = [sys.executable, "-m", "services.cli", "ingest"]
-            found.append(stack.enter_context(started(command, port, _ready, cores, where.folder, where.cluster(port))))
+            found.append(stack.enter_context(started(_DOOR, port, _ready, cores, where.folder, where.cluster(port))))
         yield found
 
 
 @contextmanager
 def door_on_files(where: Setting) -> Iterator[list[Measured]]:
-    """The same process on the embedded log: without engines, which would take their part of its core."""
+    """A door on the embedded log."""
     port = free_port()
-    command = [sys.executable, "-c", _DOOR_ALONE]
-    with started(command, port, _ready, where.cores.workers[0], where.folder, where.embedded(port)) as server:
+    with started(_DOOR, port, _ready, where.cores.workers[0], where.folder, where.embedded(port)) as server:
         yield [server]
 
 

@@ -31,8 +31,8 @@ CALLS: Final[Mapping[str, str | None]] = {
 }
 """The calls, and the event's name that each stands for (a track brings its own)."""
 
-MAX_CACHED: Final = 128
-"""Ids come again and again; those longer than so many characters are not remembered: nobody fills the memory."""
+PLAIN_LENGTH: Final = 128
+"""A printable id of at most so many characters is surely not too long in bytes."""
 
 _RESERVED: Final = ("$identify", "$group", "$alias")
 _RESERVED_PREFIX: Final = "$stage:"
@@ -94,8 +94,8 @@ def judge(event: Any, raw: bytes, request: Request) -> Accepted:
         call = request.call
     name = _event_name(get("event")) if call == "track" else _call_name(call)
     user = get("userId")
-    if isinstance(user, str) and 0 < len(user) <= MAX_CACHED:
-        subject = _named("userId", user)
+    if isinstance(user, str) and 0 < len(user) <= PLAIN_LENGTH and user.isprintable() and not user.isspace():
+        subject = "user:" + user
         if get("anonymousId") is not None:
             _id_of("anonymousId", event["anonymousId"])
     else:
@@ -206,7 +206,7 @@ def _id_of(field: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        return _named(field, value) if len(value) <= MAX_CACHED else _name(field, value)
+        return _name(field, value)
     if isinstance(value, int) and not isinstance(value, bool):
         return _name(field, str(value))
     raise Unacceptable("invalid_id", f"{field} must be text or a whole number.")
@@ -217,9 +217,6 @@ def _name(field: str, identifier: str) -> str:
         return _SUBJECTS[field](identifier)
     except InvalidId as error:
         raise Unacceptable("invalid_id", f"{field}: {error}") from error
-
-
-_named = lru_cache(maxsize=8_192)(_name)
 
 
 def _account(call: Any, event: dict[str, Any], context: Any, envelope_context: Any) -> str | None:

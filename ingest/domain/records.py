@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 from ingest.domain.judging import Accepted, Request
 from ingest.domain.timing import CLOCK_SKEW
@@ -19,29 +19,36 @@ _CONTENT_TYPE: Final = ("content-type", b"application/json")
 _SKEWED: Final = (CLOCK_SKEW,)
 _REJECTED_TYPE: Final = ("ce_type", b"parcours.event.rejected")
 _CACHED_LENGTH: Final = 160
+_GENERATION: Final = 16_384
 _MAX_GROUP: Final = 512
 _POSITIVE: Final = 0x7FFFFFFF
 
 
-class _Target(NamedTuple):
-    key: bytes
-    partition: int
-    header: tuple[str, bytes]
+class _Hashes:
+    """The hashes of keys that came lately: customers come again, and the hash is dear. Two generations of them."""
+
+    __slots__ = ("_old", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, int] = {}
+        self._old: dict[bytes, int] = {}
+
+    def of(self, key: bytes) -> int:
+        """The hash by which Kafka's default partitioner places a key."""
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is None:
+                found = murmur2(key) & _POSITIVE
+            # Long ids are left out, so that nobody fills the memory.
+            if len(key) <= _CACHED_LENGTH:
+                if len(self._young) >= _GENERATION:
+                    self._old, self._young = self._young, {}
+                self._young[key] = found
+        return found
 
 
-def _new_target(workspace: str, subject: str, partitions: int) -> _Target:
-    key = record_key(workspace, subject)
-    return _Target(key, (murmur2(key) & _POSITIVE) % partitions, ("ce_subject", subject.encode()))
-
-
-_known_target = lru_cache(maxsize=8_192)(_new_target)
-
-
-def _target(workspace: str, subject: str, partitions: int) -> _Target:
-    """Where a subject's records go. Customers come again; long ids are left out, so that nobody fills the memory."""
-    if len(subject) > _CACHED_LENGTH:
-        return _new_target(workspace, subject, partitions)
-    return _known_target(workspace, subject, partitions)
+_hash_of = _Hashes().of
 
 
 @lru_cache(maxsize=4_096)
@@ -64,28 +71,30 @@ def event_record(event: Accepted, raw: bytes, request: Request, flags: tuple[str
 
     `flags` are what the tracking plan says of it, and go with those of its time and its request.
     """
-    target = _target(request.source.workspace, event.subject, request.partitions)
+    subject = event.subject
+    key = record_key(request.source.workspace, subject)
     headers: Headers = (
         _SPEC_VERSION,
         ("ce_id", event.message_id.encode()),
         _name_header(event.name),
         _source_header(request.source.name),
         ("ce_time", event.time),
-        target.header,
+        ("ce_subject", subject.encode()),
         _CONTENT_TYPE,
     )
     if event.skewed or flags or request.flags:
         headers += (_flags_header((*_SKEWED, *flags, *request.flags) if event.skewed else (*flags, *request.flags)),)
     if request.headers:
         headers += request.headers
-    return Record(EVENTS, target.partition, target.key, raw, headers, request.received_at)
+    return Record(EVENTS, _hash_of(key) % request.partitions, key, raw, headers, request.received_at)
 
 
 def account_copy(record: Record, account: str, request: Request) -> Record:
     """The account's copy of an event's record on `parcours.routed`: the same event id, keyed by the account."""
-    target = _target(request.source.workspace, account, request.partitions)
-    headers = tuple(target.header if found[0] == "ce_subject" else found for found in record.headers)
-    return Record(ROUTED, target.partition, target.key, record.value, headers, record.timestamp)
+    key = record_key(request.source.workspace, account)
+    own = ("ce_subject", account.encode())
+    headers = tuple(own if found[0] == "ce_subject" else found for found in record.headers)
+    return Record(ROUTED, _hash_of(key) % request.partitions, key, record.value, headers, record.timestamp)
 
 
 def rejected_record(raw: bytes, reason: Unacceptable, request: Request) -> Record:

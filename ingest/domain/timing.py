@@ -27,8 +27,9 @@ def sent_at_of(*candidates: Any) -> int | None:
     for candidate in candidates:
         if isinstance(candidate, str):
             try:
-                return parse_instant(candidate)
-            except InvalidTime:
+                found = _common(candidate)
+                return parse_instant(candidate) if found is None else found
+            except ValueError:
                 continue
     return None
 
@@ -54,9 +55,21 @@ def occurred(stated: Any, sent_at: int | None, received_at: int) -> Occurred:
 
 
 def _parsed(stated: Any) -> tuple[int, bytes | None]:
-    """The instant, and the canonical text if the sender already wrote it so: most SDKs do, and formatting is dear."""
+    """The instant, and the canonical text if the sender already wrote it so."""
     if not isinstance(stated, str):
         raise Unacceptable("invalid_timestamp")
+    try:
+        instant = _common(stated)
+        return (instant, stated[:23].encode() + b"Z") if instant is not None else (parse_instant(stated), None)
+    except ValueError as error:
+        raise Unacceptable("invalid_timestamp", str(error) if isinstance(error, InvalidTime) else None) from error
+
+
+def _common(stated: str) -> int | None:
+    """The instant of a time as most SDKs write it, to the millisecond and in UTC; None if it is written otherwise.
+
+    Raises `ValueError` for one that does not exist.
+    """
     length = len(stated)
     if (
         ((length == 24 and stated[23] == "Z") or (length == 29 and stated[23:] == "+00:00"))
@@ -65,11 +78,5 @@ def _parsed(stated: Any) -> tuple[int, bytes | None]:
         and stated[19] == "."
         and "1970" <= stated < "2101"
     ):
-        try:
-            return (datetime.fromisoformat(stated) - _EPOCH) // _MILLISECOND, stated[:23].encode() + b"Z"
-        except ValueError as error:
-            raise Unacceptable("invalid_timestamp") from error
-    try:
-        return parse_instant(stated), None
-    except InvalidTime as error:
-        raise Unacceptable("invalid_timestamp", str(error)) from error
+        return (datetime.fromisoformat(stated) - _EPOCH) // _MILLISECOND
+    return None

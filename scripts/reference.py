@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from schemas.catalog import CatalogEntry
 from schemas.problems import PROBLEMS
 from schemas.times import DAY, HOUR, MINUTE, SECOND
 from schemas.topics import RECORD_OVERHEAD, TOPICS, TopicSpec
+from services.event_catalog import load_catalog
 from services.kafka_settings import KAFKA_SETTINGS
 from services.settings import Settings
 
@@ -22,7 +24,7 @@ MEANINGS = {
     "host": "The address to listen on.",
     "port": "The port to listen on.",
     "data_dir": "Where the embedded log, the states, the keys and the lock are kept.",
-    "definitions_dir": "Where the lifecycles, segments and campaigns of the first start are read from.",
+    "definitions_dir": "Where the lifecycles, segments, campaigns and the event catalog are read from.",
     "write_key": "What applications send events with. Without it the first start makes one.",
     "api_token": "What reads and administers. Without it the first start makes one.",
     "partitions": "How many shares the customers are divided into. Fixed at the first start.",
@@ -80,6 +82,16 @@ ITEMS_HEAD = """
 ## Reasons for a single event
 
 Such an event is kept on `parcours.rejected` under this code; the others of its batch are accepted.
+
+"""
+CATALOG_HEAD = """# The event catalog
+
+The events that Parcours knows when it is installed, from `definitions/catalog/`. Names follow Segment's specifications
+where these have one. Any event may carry further properties, and any other event is accepted too; how to add your own:
+[plan your tracking](../how-to/plan-your-tracking.md). A running Parcours serves its catalog at `/v1/catalog`, with
+schemas and examples.
+
+In bold: required. *pii*: about a person. *sentiment*: what someone feels, not to be used for review requests.
 
 """
 ERRORS_HEAD = """# Errors
@@ -175,11 +187,47 @@ def errors_page() -> str:
     return ERRORS_HEAD + table(("code", "error", "what it says"), rows)
 
 
+def catalog_page() -> str:
+    """Every event of the shipped catalog, by group."""
+
+    def properties(entry: CatalogEntry) -> str:
+        event = entry.event
+        return ", ".join(
+            (f"**`{name}`**" if name in event.required else f"`{name}`")
+            + "".join(f" *{mark}*" for mark in ("pii", "sentiment") if getattr(each, mark))
+            for name, each in event.properties.items()
+        )
+
+    groups: dict[str, list[CatalogEntry]] = {}
+    for entry in load_catalog(ROOT / "definitions").entries.values():
+        groups.setdefault(entry.group, []).append(entry)
+    head = ("event", "phase", "means", "properties", "also called")
+    sections = [
+        f"## {group.capitalize()}\n\n"
+        + table(
+            head,
+            [
+                (
+                    f"`{entry.name}`",
+                    entry.event.phase,
+                    entry.event.description["en"],
+                    properties(entry),
+                    ", ".join(f"`{alias}`" for alias in entry.event.aliases),
+                )
+                for entry in entries
+            ],
+        )
+        for group, entries in groups.items()
+    ]
+    return CATALOG_HEAD + "\n\n".join(sections)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "topics.md": topics_page,
     "problems.md": problems_page,
     "errors.md": errors_page,
+    "catalog.md": catalog_page,
 }
 
 

@@ -96,6 +96,15 @@ def entry_of(name: str, more: str = "", phase: str = "post") -> str:
     return f"  {name}: {{phase: {phase}, used_for: [x], description: {{en: A., fr: B.}}{more}}}\n"
 
 
+def test_the_example_of_the_documentation_can_be_used() -> None:
+    page = (SHIPPED.parent / "docs" / "how-to" / "plan-your-tracking.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    catalog = join_files([*(read_catalog_file(path.read_text(), path.name) for path in FILES), read_catalog_file(text)])
+    plan = TrackingPlan(catalog, Seen(catalog.entries))
+    example = catalog.entries["Lamp Switched On"].event.example
+    assert plan.check(STRICT, "lamp_on", {"properties": example}, 1) == ()
+
+
 REFUSED: dict[str, tuple[str, str]] = {
     "no mapping": ("- a", "not_a_mapping"),
     "no events": ("catalog: x\nevents: {}", "invalid_value"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.ingest.native_serving import NativeServed, native_serving
 from tests.integration.ingest.serving import Served, serving
 from tests.support.node import node_clients
 
@@ -15,4 +16,11 @@ __all__ = ["node_clients"]
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """A running door with an event log of its own."""
     async with serving(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def native(tmp_path: Path) -> AsyncIterator[NativeServed]:
+    """A running door with the native route."""
+    async with native_serving(tmp_path) as found:
         yield found

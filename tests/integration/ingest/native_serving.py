@@ -12,12 +12,18 @@ from ingest.handlers import Door, Policy
 from ingest.http import DoorApp
 from ingest.idempotency import Begun, Idempotency
 from ingest.native import PATH, NativeApp, NativeDoor
+from schemas.cloudevents import Receipt
+from schemas.records import EventEnvelope, read_envelope
+from schemas.topics import EVENTS
 from services.storage.database import Database
 from services.storage.errors import StorageUnavailable
 from services.storage.replays import StoredReplays, replays_metadata
 from tests.integration.ingest.serving import PARTITIONS, Served, serving
 
-__all__ = ["EVENT", "BrokenReplays", "NativeServed", "native_serving", "problem_of"]
+__all__ = ["BATCH", "EVENT", "BrokenReplays", "NativeServed", "envelopes", "native_serving", "other", "problem_of"]
+__all__ += ["receipt_of", "statuses"]
+
+BATCH = "application/cloudevents-batch+json"
 
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
@@ -120,3 +126,28 @@ def problem_of(answer: httpx.Response) -> tuple[int, str, list[str]]:
     assert found["request_id"].startswith("request-")
     assert ("retry-after" in answer.headers) == (answer.status_code in (429, 503))
     return answer.status_code, found["code"], [fault["pointer"] for fault in found["errors"]]
+
+
+def receipt_of(answer: httpx.Response) -> dict[str, Any]:
+    """The receipt, which must have the shape and the headers that are documented."""
+    assert (answer.status_code, answer.headers["content-type"]) == (202, "application/json"), answer.text
+    assert answer.headers["access-control-allow-origin"] == "*"
+    found: dict[str, Any] = answer.json()
+    Receipt.model_validate(found)
+    assert found["accepted"] + found["duplicates"] + len(found["rejected"]) == len(found["events"])
+    return found
+
+
+def statuses(receipt: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Status and code of each event of a receipt."""
+    return [(each["status"], each.get("code")) for each in receipt["events"]]
+
+
+async def envelopes(native: NativeServed) -> list[EventEnvelope]:
+    """The envelopes of all accepted events."""
+    return [read_envelope(record) for record in await native.served.records(EVENTS)]
+
+
+def other(**changes: Any) -> dict[str, Any]:
+    """`EVENT` with other attributes."""
+    return {**EVENT, **changes}

@@ -75,10 +75,10 @@ def arguments(call: Mapping[str, Any]) -> list[Any]:
 
 
 def of_one_customer() -> list[Mapping[str, Any]]:
-    """The calls in a page's order: a visitor, who then signs in. All: false would keep the SDK itself from sending."""
+    """The calls in a page's order: a visitor, who then signs in."""
     calls = [{**call, "timestamp": MOMENT} for call in CALLS]
     visit, last = calls.pop(2), calls.pop()
-    return [visit, *calls, {**last, "userId": "ada", "integrations": {"Mail": {"list": 4}}}]
+    return [visit, *calls, {**last, "userId": "ada"}]
 
 
 @pytest.fixture

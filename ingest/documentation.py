@@ -18,8 +18,8 @@ TAG: Final = "Tracking"
 REFUSALS: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
     400: (
         "The request cannot be understood.",
-        ("duplicate_header", "empty_body", "invalid_json", "json_depth", "expected_object", "expected_batch",
-         "bad_encoding"),
+        ("bad_request", "duplicate_header", "empty_body", "invalid_json", "json_depth", "expected_object",
+         "expected_batch", "bad_encoding"),
     ),
     401: ("No valid write key.", ("unknown_write_key",)),
     405: ("Any other method than POST and OPTIONS.", ("method_not_allowed",)),

@@ -4,11 +4,43 @@ These models describe the contract: OpenAPI and the published schema of the rece
 reads and writes with faster means; a contract test holds the two together.
 """
 
-from typing import Literal
+import re
+from base64 import b64decode
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 __all__ = ["CloudEvent", "EventReceipt", "Receipt", "RejectedEvent"]
+
+
+_NAME = re.compile(r"[a-z0-9]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _plain(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("must hold no control characters")
+    return value
+
+
+def _base64(value: str) -> str:
+    b64decode(value, validate=True)
+    return value
+
+
+Attribute = Annotated[StrictStr, AfterValidator(_plain)]
+Given = Annotated[Attribute, Field(min_length=1)]
+Extension = StrictBool | Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)] | Attribute | None
 
 
 class CloudEvent(BaseModel):
@@ -42,23 +74,39 @@ class CloudEvent(BaseModel):
         },
     )
 
+    __pydantic_extra__: dict[str, Extension] = Field(init=False)
+
     specversion: Literal["1.0"]
-    id: str = Field(min_length=1, max_length=255, description="With `source` it makes a repeated event count once.")
-    source: str = Field(min_length=1, max_length=1_024, description="Who sent it: a URI reference.")
-    type: str = Field(min_length=1, max_length=255, description="What the customer did, or `parcours.<call>`.")
-    subject: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Whose event it is: a user's id, or `user:<id>`, `anon:<id>`, `account:<id>`.",
+    id: Given = Field(max_length=255, description="With `source` it makes a repeated event count once.")
+    source: Given = Field(max_length=1_024, description="Who sent it: a URI reference.")
+    type: Given = Field(max_length=255, description="What the customer did, or `parcours.<call>`.")
+    subject: Given | None = Field(
+        default=None, description="Whose event it is: a user's id, or `user:<id>`, `anon:<id>`, `account:<id>`."
     )
-    time: str | None = Field(
-        default=None, min_length=1, description="RFC 3339, years 1970 to 2100; without it, when it arrived."
-    )
-    groupid: str | None = Field(default=None, description="The event also belongs to this account.")
-    datacontenttype: str | None = Field(default=None, min_length=1, description="Without it, `data` is JSON.")
-    dataschema: str | None = Field(default=None, min_length=1)
+    time: Given | None = Field(default=None, description="RFC 3339, years 1970 to 2100; without it, when it arrived.")
+    groupid: Extension = Field(default=None, description="The event also belongs to this account.")
+    datacontenttype: Given | None = Field(default=None, description="Without it, `data` is JSON.")
+    dataschema: Given | None = None
     data: JsonValue = Field(default=None, description="What is no JSON object becomes the property `data`.")
-    data_base64: str | None = Field(default=None, description="Bytes in Base64, instead of `data`. Kept, never read.")
+    data_base64: Annotated[StrictStr, AfterValidator(_base64)] | None = Field(
+        default=None, description="Bytes in Base64, instead of `data`. Kept, never read."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Attributes have names of lower-case letters and digits; null is as good as nothing."""
+        if isinstance(value, dict):
+            given = {name for name, each in value.items() if each is not None} - {"data_base64"}
+            if any(not isinstance(name, str) or _NAME.fullmatch(name) is None for name in given):
+                raise ValueError("attributes have names of lower-case letters and digits")
+        return value
+
+    @model_validator(mode="after")
+    def _in_one_form(self) -> Self:
+        if self.data is not None and self.data_base64 is not None:
+            raise ValueError("an event has data or data_base64, never both")
+        return self
 
 
 class RejectedEvent(BaseModel):

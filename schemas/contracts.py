@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from schemas.catalog import CatalogFile
 from schemas.changes import MessageOutcome, Progress, TrackChange, TrackCorrected
+from schemas.cloudevents import Receipt
 from schemas.events import INBOUND, RejectedHeaders
 from schemas.language_model import DefinitionFile
 from schemas.language_schema import definition_schema
@@ -75,6 +76,7 @@ CONTRACTS: Final[tuple[Contract, ...]] = (
     Contract("parcours.catalog", "1-0", partial(definition_schema, CatalogFile)),
     Contract("parcours.definition", "1-0", partial(definition_schema, DefinitionFile)),
     Contract("parcours.event.rejected", "1-0", _pydantic(RejectedHeaders)),
+    Contract("parcours.receipt", "1-0", _pydantic(Receipt)),
     *(
         Contract(f"parcours.{track}.{what}", "1-0", _struct(model))
         for track in ("stage", "segment")

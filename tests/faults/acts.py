@@ -166,12 +166,13 @@ class Chaos:
         """
         engines = [service for name, service in self.system.services.items() if name.startswith("stage-engine")]
         for _ in range(_TRIES):
-            with self._holding("outbox") as waiting, self.flow.pressing():
+            with self._holding("outbox") as waiting:
                 if not _within(_PUBLISHED_SECONDS, lambda: waiting("DELETE FROM outbox", "stage-engine")):
                     continue
                 for engine in engines:
                     self.kill(engine)
-                time.sleep(_HELD_SECONDS)
+                with self.flow.pressing():
+                    time.sleep(_HELD_SECONDS)
                 for engine in engines:
                     engine.start()
                 _until(lambda: len(waiting("INSERT INTO outbox", "stage-engine")) >= len(engines), "nobody has changes")

@@ -128,11 +128,12 @@ def tables_of(service: str) -> tuple[MetaData, ...]:
     """The tables of a service, the runtime's among them for an engine."""
     if service == "ingest":
         from services.storage.keys import keys_metadata
+        from services.storage.rejected import metadata as rejected
         from services.storage.replays import replays_metadata
         from services.storage.seen import seen_metadata
         from services.web.sessions import metadata as sessions
 
-        return keys_metadata, replays_metadata, seen_metadata, sessions
+        return keys_metadata, replays_metadata, seen_metadata, rejected, sessions
     from services.storage import tables as runtime
 
     if service == "stage_engine":

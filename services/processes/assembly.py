@@ -33,7 +33,7 @@ async def assemble(system: System, say: Callable[[str], None] | None) -> None:
             container, address=address, health=system.health, metrics=lambda: _metrics(system), say=say
         )
         system.welcome = web.welcome
-        system.add(senders=[web.seen])
+        system.add(senders=[web.seen, web.rejected])
         system.serve(web.app)
     else:
         system.serve(_operations(system))

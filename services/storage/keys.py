@@ -140,6 +140,7 @@ class KeyRing:
         self._given = {hash_of(secret): key for secret, key in (given or {}).items()}
         self._known = _all_known({}, self._given, {})
         self._read_at: int | None = None
+        self._changed = False
         self._failed: tuple[int, StorageError] | None = None
         self._reload: asyncio.Task[StorageError | None] | None = None
         self._too_slow: asyncio.Task[StorageError | None] | None = None
@@ -173,8 +174,7 @@ class KeyRing:
         """Have the next look-up read the keys: they were changed just now."""
         # What is being read at this moment may be what was there before.
         self._reload = self._too_slow = self._failed = None
-        if self._read_at is not None:
-            self._read_at -= STALE_AFTER
+        self._changed = True
 
     async def _find(self, kind: KeyKind, secret: str) -> _Known | None:
         if len(secret) > MAX_SECRET_BYTES:
@@ -202,7 +202,7 @@ class KeyRing:
         if self._read_at is None:
             return self._failed is not None and found is not None and not self._may_try()
         age = self._clock() - self._read_at
-        if age < 0:
+        if age < 0 or self._changed:
             return False
         if age >= RELOAD_AFTER and self._may_try():
             self._reload = self._reading()
@@ -239,7 +239,7 @@ class KeyRing:
             return error
         if self._reload is asyncio.current_task():
             self._known = _all_known(stored, self._given, rules)
-            self._read_at, self._failed = began, None
+            self._read_at, self._failed, self._changed = began, None, False
         return None
 
 

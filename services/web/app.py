@@ -38,6 +38,7 @@ TAGS: Final = (
     ("Lifecycles", "The active definitions of stages, and how many customers are in each."),
     ("Segments", "The active segments and their members."),
     ("Messages", "What was sent, what was not, and why."),
+    ("Rejected", "What could not be accepted or processed, why, and how to send it once more."),
     ("Administration", "Keys, sources, and signing in."),
     ("Operations", "For probes and monitoring."),
 )

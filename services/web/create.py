@@ -26,12 +26,13 @@ from segmenter.tables import tables as segment_tables
 from services.bootstrap import Container
 from services.definitions import load_lifecycles, load_segments
 from services.event_catalog import load_catalog
+from services.rejected_index import RejectedIndex
 from services.runtime.clock import Clock
 from services.storage.first_keys import Created, ensure_keys
 from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
 from services.storage.seen import SeenReads, SeenWriter
 from services.web.addresses import Proxies, parse_networks
-from services.web.admin import admin_routers
+from services.web.admin import administration
 from services.web.app import WebParts, assemble
 from services.web.event_catalog_http import event_catalog_router
 from services.web.first_minute import FirstMinute, Welcome, curl_line
@@ -51,7 +52,7 @@ __all__ = ["Web", "create_app"]
 class Web:
     """The application, and what belongs to its start. `created` tells which keys this start made.
 
-    `seen` is to run beside it: it writes down which events came.
+    `seen` and `rejected` are to run beside it: they write down which events came, and which were rejected.
     """
 
     app: ASGIApp
@@ -60,6 +61,7 @@ class Web:
     container: Container
     address: str
     seen: SeenWriter
+    rejected: RejectedIndex
 
     def welcome(self) -> Sequence[str]:
         """The lines to print once the server answers. Each call makes a new sign-in link; call it in a thread."""
@@ -91,6 +93,7 @@ async def create_app(
     catalog = await asyncio.to_thread(load_catalog, settings.definitions_dir)
     seen = Seen(frozenset((*catalog.entries, *catalog.aliases)))
     door = _door(container, keys, hook, TrackingPlan(catalog, seen))
+    admin = administration(container, keys, door)
     events = event_catalog_router(catalog, SeenReads(database), reads.stages.definitions, clock.now)
     native = NativeDoor(door)
     routes = native_routes(native, container)
@@ -107,11 +110,11 @@ async def create_app(
         metrics=lambda: [*metrics(), *_door_metrics(door), *native_metrics(native), _flagged(seen)],
         first_line=curl_line(settings, address),
         public=[browser_settings_router(door.source)],
-        guarded=admin_routers(container, keys),
+        guarded=admin.routers,
         public_operations=settings.public_operations,
     )
     seen_writer = SeenWriter(database, seen, catalog, clock.now)
-    return Web(assemble(parts), created, sessions, container, address, seen_writer)
+    return Web(assemble(parts), created, sessions, container, address, seen_writer, admin.index)
 
 
 def _document(app: FastAPI) -> None:

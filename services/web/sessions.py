@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from itsdangerous import BadSignature, URLSafeSerializer
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import BigInteger, Column, Table, Text, delete, insert, select, update
 
 from schemas.times import DAY, MINUTE
 from services.runtime.clock import Clock
 from services.runtime.ids import Ids
 from services.storage.database import Database
+from services.storage.signing import SigningSecret, signing_metadata
 
 __all__ = ["LINK_LIFE", "SESSION_LIFE", "SIGN_IN_PATH", "Session", "Sessions", "metadata"]
 
@@ -20,14 +20,8 @@ SIGN_IN_PATH: Final = "/sign-in"
 SESSION_LIFE: Final = 14 * DAY
 LINK_LIFE: Final = 10 * MINUTE
 
-metadata = MetaData()
+metadata = signing_metadata
 
-_secrets = Table(
-    "web_secrets",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
 _links = Table(
     "web_sign_in_links",
     metadata,
@@ -71,27 +65,11 @@ class Sessions:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._known: str | None = None
+        self._signing = SigningSecret(database, ids, "session")
 
     @property
     def _secret(self) -> str:
-        if self._known is None:
-            self._known = self._stored_secret() or self._new_secret()
-        return self._known
-
-    def _stored_secret(self) -> str | None:
-        query = select(_secrets.c.value).where(_secrets.c.name == "session")
-        with self._database.reading() as transaction:
-            return transaction.connection.execute(query).scalar_one_or_none()
-
-    def _new_secret(self) -> str:
-        drawn = self._ids.secret() + self._ids.secret()
-        try:
-            with self._database.transaction() as transaction:
-                transaction.connection.execute(insert(_secrets).values(name="session", value=drawn))
-        except IntegrityError:  # another process of the cluster was first: its secret counts
-            return self._secret
-        return drawn
+        return self._signing.value
 
     def _signer(self) -> URLSafeSerializer:
         return URLSafeSerializer(self._secret, salt="parcours.session")

@@ -111,7 +111,8 @@ class TrackingPlan:
         if fault is None:
             return ()
         if strict:
-            raise Unacceptable(INVALID, f"/properties{fault.pointer}: {fault.sentence}")
+            pointer = f"/properties{fault.pointer}"
+            raise Unacceptable(INVALID, f"{pointer}: {fault.sentence}", pointer)
         self._seen.flag(source.workspace, source.name, INVALID, warn=source.mode == "warn")
         return _INVALID_FLAGS
 

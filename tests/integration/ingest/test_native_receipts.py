@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from ingest.domain.plan import TrackingPlan
+from ingest.domain.seen import Seen
 from ingest.handlers import Policy
 from ingest.native import PATH
-from ingest.ports import Source
+from ingest.ports import Mode, Source
 from schemas.records import header, read_envelope
 from schemas.topics import EVENTS, REJECTED
+from services.event_catalog import load_catalog
 from services.eventlog.port import LogUnavailable
 from tests.integration.ingest.native_serving import (
     BATCH,
@@ -23,6 +27,8 @@ from tests.integration.ingest.native_serving import (
     receipt_of,
     statuses,
 )
+
+DEFINITIONS = Path(__file__).parents[3] / "definitions"
 
 
 async def test_a_repeated_event_is_a_duplicate_and_not_appended_again(native: NativeServed) -> None:
@@ -180,3 +186,38 @@ async def test_ten_thousand_events_get_their_receipts_in_order(native: NativeSer
         receipt = receipt_of(await client.post(PATH, content=body, headers={"content-type": BATCH}))
     assert [each["id"] for each in receipt["events"]] == [str(number) for number in range(10_000)]
     assert receipt["accepted"] == 10_000
+
+
+def plan() -> TrackingPlan:
+    catalog = load_catalog(DEFINITIONS)
+    return TrackingPlan(catalog, Seen(frozenset(catalog.entries)))
+
+
+@pytest.mark.parametrize("mode", ["open", "warn", "strict"])
+async def test_a_source_is_told_what_breaks_the_plan_as_its_mode_wants(
+    native: NativeServed, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    async def source(_: str) -> Source:
+        return Source("default", "shop", mode)
+
+    monkeypatch.setattr(native.served.keys, "source", source)
+    native.build(Policy(plan=plan()))
+    events = [
+        other(id="1", data={"order_id": "o-1", "revenue": 42}),
+        other(id="2", type="Nothing Known"),
+        other(id="3", data={"order_id": "o-1", "revenue": []}),
+        other(id="4", type="parcours.track", data={"event": "Order Completed", "properties": {"revenue": []}}),
+    ]
+    receipt = receipt_of(await native.post(events, BATCH))
+    told = [(each["status"], each.get("code"), each.get("flags"), each.get("warnings"), each.get("pointer"))
+            for each in receipt["events"]]  # fmt: skip
+    unknown, invalid = ["unknown_event"], ["invalid_event"]
+    assert told[0] == ("accepted", None, None, None, None)
+    if mode == "strict":
+        assert told[1] == ("rejected", "unknown_event", None, None, "/type")
+        assert [each[4] for each in told[2:]] == ["/data/revenue", "/data/properties/revenue"]
+        assert {each[:2] for each in told[2:]} == {("rejected", "invalid_event")}
+    else:
+        expected = [None, None] if mode == "open" else [unknown, invalid]
+        assert told[1] == ("accepted", None, unknown, expected[0], None)
+        assert told[2] == told[3] == ("accepted", None, invalid, expected[1], None)

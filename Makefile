@@ -86,5 +86,5 @@ requirements: ## Pin requirements/*.in anew into requirements/*.txt, with hashes
 	@exec scripts/pin.sh
 
 clean: ## Remove .venv and caches; your data folder stays
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/clients/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,8 @@ __all__ = ["configure_logging"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _MUTE: Final = ("aiokafka",)
-_QUIET: Final = ("asyncio", "uvicorn", "httpx", "httpcore", "sqlalchemy", "mail.log")
+_QUIET: Final = ("asyncio", "uvicorn", "httpx", "httpcore")
+_DISCREET: Final = ("sqlalchemy", "mail.log")
 
 
 class _Lines(logging.Formatter):
@@ -63,6 +64,9 @@ def configure_logging(level: str, form: str = "text") -> None:
     debugging = level == "DEBUG"
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if debugging else logging.WARNING)
+    for name in _DISCREET:
+        # They would tell what is stored and sent: personal data is in no log, at no level.
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in _MUTE:
         # It reports every passing trouble of a starting or moving broker; what lasts comes to us as an error.
         logging.getLogger(name).setLevel(logging.INFO if debugging else logging.CRITICAL)

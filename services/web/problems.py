@@ -83,12 +83,17 @@ def install_problems(app: FastAPI, draw_id: Callable[[], str]) -> None:
             case InvalidId() | InvalidTime():
                 return respond(request, error.code, str(error))
         cause = getattr(error, "code", "unexpected")
-        log.warning("http.unavailable", extra={"code": cause, "path": request.url.path[:256]})
+        log.warning("http.unavailable", extra={"code": cause, "route": _route_of(request.scope)})
         return respond(request, "unavailable")
 
     for kind in (ProblemError, RequestValidationError, HTTPException, InvalidId, InvalidTime, StorageError, LogError):
         app.add_exception_handler(kind, answer)
     app.add_middleware(ProblemBoundary, draw_id=draw_id)
+
+
+def _route_of(scope: Scope) -> str:
+    """The template of the route, for the log: what stands in its places may be personal."""
+    return str(getattr(scope.get("route"), "path", "none"))
 
 
 def _invalid(error: RequestValidationError) -> tuple[str, str | None, tuple[Fault, ...]]:
@@ -135,6 +140,6 @@ class ProblemBoundary:
             if started:
                 raise
             request_id = self._draw_id()
-            log.exception("http.failed", extra={"request_id": request_id, "path": scope["path"][:256]})
+            log.exception("http.failed", extra={"request_id": request_id, "route": _route_of(scope)})
             answer = problem_response(problem("internal_error", instance=scope["path"][:256], request_id=request_id))
             await answer(scope, receive, send)

@@ -165,23 +165,25 @@ class Door:
             await self.store(admission, deadline)
         self.count(admission)
 
-    def request(self, source: Source, inbound: Inbound, body: Body) -> Request:
-        """What the judge is told of a request."""
+    def request(self, source: Source, inbound: Inbound, body: Body, now: int | None = None) -> Request:
+        """What the judge is told of a request; `now` is the wall time (ms) if that was looked at already."""
         envelope, received_at = body.envelope, inbound.received_at
         kept = envelope.kept
+        if now is None:
+            now = self._clock()
         return Request(
-            source=source,
-            partitions=self._partitions,
-            call=inbound.call,
-            received_at=self._clock() if received_at is None else received_at,
-            sent_at=sent_at_of(envelope.sent_at, inbound.sent_at),
-            trust_sent_at=not inbound.retry and received_at is None,
-            context=envelope.context,
-            suspicious=body.suspicious,
-            retry=inbound.retry,
-            headers=inbound.trace if kept is None else (*inbound.trace, ("parcours_envelope", kept)),
-            flags=_DROPPED if envelope.dropped else (),
-            max_event=self.policy.max_event,
+            source,
+            self._partitions,
+            inbound.call,
+            now if received_at is None else received_at,
+            sent_at_of(envelope.sent_at, inbound.sent_at),
+            not inbound.retry and received_at is None,
+            envelope.context,
+            body.suspicious,
+            inbound.retry,
+            inbound.trace if kept is None else (*inbound.trace, ("parcours_envelope", kept)),
+            _DROPPED if envelope.dropped else (),
+            self.policy.max_event,
         )
 
     async def store(

@@ -61,7 +61,7 @@ class DoorApp:
         self._app = app
         self._door = door
         self._routes = routes
-        self.lane = Lane(door)
+        self.lane: Lane | None = Lane(door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""

@@ -6,7 +6,7 @@ waiting it leaves to them, before it has done anything.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ingest.domain.admission import SLICE, Admission
@@ -59,18 +59,20 @@ class _Pending:
         lane = self.lane
         if self not in lane.pending:
             return
-        counts = lane.door.counts
-        counts.log.observe(counts.now() - self.began)
+        door = lane.door
         if any(errors):
             try:
-                lane.door.check(errors)
+                door.check(errors)
             except Refused as refusal:
                 lane.end(self, refusal)
             else:
                 lane.finish(self, errors)
             return
-        lane.door.count(self.admission)
-        lane.end(self, None)
+        del lane.pending[self]
+        door.in_flight.bytes -= self.held
+        door.count(self.admission)
+        door.counts.stored(self.kind, self.began)
+        self.answer(None)
 
 
 class Lane:
@@ -97,26 +99,25 @@ class Lane:
         if headers is None or kind == METRICS or b"content-encoding" in headers or self._submit is None:
             return False
         door = self.door
-        source = self._source(headers)
-        room = door.in_flight.room()
-        if source is None or 2 * len(body) > room or (kind == BATCH and body.count(b",") >= MAX_BATCH):
+        received_at = door.now()
+        source = self._source(headers.get(b"authorization"), received_at)
+        held = 2 * len(body)
+        if source is None or held > door.in_flight.room() or (kind == BATCH and body.count(b",") >= MAX_BATCH):
             return False
         began = door.counts.now()
-        held = 2 * len(body)
+        address = door.policy.addresses(peer, headers.get(b"x-forwarded-for"))
         try:
             checked_content_type(headers)
-            address = door.policy.addresses(peer, headers.get(b"x-forwarded-for"))
-            door.charge(None, address, 1)
-            inbound = inbound_of(kind, b"", headers, address)
             text = json_text(body)
             parsed = parse_batch(text) if kind == BATCH else parse_event(text, door.policy.max_event)
             if len(parsed.raw) > SLICE:
                 return False
             door.charge(source, address, len(parsed.raw))
-            admission = Admission(parsed, door.request(source, inbound, parsed), door.policy.plan)
+            request = door.request(source, inbound_of(kind, b"", headers, address), parsed, received_at)
+            admission = Admission(parsed, request, door.policy.plan)
             admission.admit()
         except Refused as refusal:
-            self._answered(kind, refusal, began, answer)
+            self._refused(kind, refusal, address, began, answer)
             return True
         except Exception:
             log.exception("ingest.failed")
@@ -135,12 +136,10 @@ class Lane:
             self.finish(pending, None)
         return True
 
-    def _source(self, headers: Mapping[bytes, bytes]) -> Source | None:
+    def _source(self, given: bytes | None, now: int) -> Source | None:
         """The source that the credentials name, if that is known at once."""
-        given = headers.get(b"authorization")
         if given is None or self._at_hand is None:
             return None
-        now = self.door.now()
         known = self._sources.get(given)
         if known is not None and 0 <= now - known.at < _TRUSTED_FOR:
             return known.source
@@ -181,6 +180,15 @@ class Lane:
             log.exception("ingest.failed")
             refusal = Refused("internal_error")
         self.end(pending, refusal)
+
+    def _refused(self, kind: str, refusal: Refused, address: str, began: float, answer: Answer) -> None:
+        """Answer a refusal. The request counts for its address, if its events were not charged."""
+        if refusal.code != "rate_limited":
+            try:
+                self.door.charge(None, address, 1)
+            except Refused as limit:
+                refusal = limit
+        self._answered(kind, refusal, began, answer)
 
     def _answered(self, kind: str, refusal: Refused | None, began: float, answer: Answer) -> None:
         counts = self.door.counts

@@ -71,6 +71,15 @@ class Measures:
             found = self.requests[key] = Histogram(SECONDS)
         found.observe(self.now() - began)
 
+    def stored(self, kind: str, began: float) -> None:
+        """A request of that kind was answered as soon as the log had taken all of it."""
+        took = self.now() - began
+        self.log.observe(took)
+        found = self.requests.get((kind, 2))
+        if found is None:
+            found = self.requests[kind, 2] = Histogram(SECONDS)
+        found.observe(took)
+
     def families(self, in_flight: int) -> list[Family]:
         """All of it. `in_flight` are the bytes of the requests under way."""
         requests = sorted(self.requests.items())

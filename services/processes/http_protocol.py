@@ -44,6 +44,7 @@ class _Stop(Exception):
 class DoorProtocol(HttpToolsProtocol):
     """One connection. The lane of the application, if it has one, decides small requests without a task."""
 
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # there is none before the first request
     _success: tuple[_Headers, bytes] = ([], b"")
 
     def __init__(
@@ -138,15 +139,15 @@ class DoorProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or, after the body, a trailer: those count, and are forgotten."""
-        self._moved = True
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEADER_BYTES or len(self.headers) >= MAX_HEADERS:
+        headers = self.headers
+        if self._head_bytes > MAX_HEADER_BYTES or len(headers) >= MAX_HEADERS:
             self._stop(Refused("headers_too_large"))
         if self._in_head:
             name = name.lower()
+            headers.append((name, value))
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
-            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """All headers are there: the lane takes the request, or the application."""
@@ -215,16 +216,16 @@ class DoorProtocol(HttpToolsProtocol):
 
     @property
     def _under_way(self) -> bool:
-        """Whether a request is not answered yet. There is no cycle before the first one."""
-        return self._deciding or not getattr(self.cycle, "response_complete", True)
+        """Whether a request is not answered yet."""
+        return self._deciding or (self.cycle is not None and not self.cycle.response_complete)
 
-    def _start_cycle(self) -> None:
+    def _start_cycle(self) -> RequestResponseCycle:
         """Give the request to the application, after those that came before it."""
         parsed = httptools.parse_url(self.url)
         if parsed.path is None:
             self._stop(Refused("bad_request"))
         before = self._under_way
-        self.cycle = RequestResponseCycle(
+        cycle = self.cycle = RequestResponseCycle(
             scope=self._scope(parsed.path, parsed.query or b""),  # type: ignore[arg-type]  # starlette's type of it
             transport=self.transport,
             flow=self.flow,
@@ -239,9 +240,10 @@ class DoorProtocol(HttpToolsProtocol):
         )
         if before:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, self.app))
         else:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(cycle, self.app)
+        return cycle
 
     def _scope(self, raw_path: bytes, query: bytes) -> Scope:
         path = raw_path.decode("ascii")
@@ -264,10 +266,10 @@ class DoorProtocol(HttpToolsProtocol):
     def _leave_lane(self, *, complete: bool) -> None:
         """The application takes over a request that the lane does not decide."""
         self._quick = None
-        self._start_cycle()
-        self.cycle.body += self._body
-        self.cycle.more_body = not complete
-        self.cycle.message_event.set()
+        cycle = self._start_cycle()
+        cycle.body += self._body
+        cycle.more_body = not complete
+        cycle.message_event.set()
         self._body = b""
 
     def _answer(self, refusal: Refused | None) -> None:

@@ -14,11 +14,12 @@ from fastapi import FastAPI
 from ingest.browser_settings import browser_settings_router
 from ingest.handlers import Door
 from ingest.http import DoorApp
-from ingest.ports import FirstEvent, Source, Writer
+from ingest.ports import Answered, FirstEvent, Source
 from schemas.records import Record, StoredRecord
 from schemas.times import parse_instant
 from schemas.topics import TOPICS
 from services.eventlog.embedded import EmbeddedEventLog
+from services.eventlog.embedded_writer import EmbeddedWriter
 from services.eventlog.port import LogError, TopicPartition
 from services.processes.http_protocol import DoorProtocol
 
@@ -37,11 +38,17 @@ class Keys:
             raise OSError("no database")
         return Source("default", "shop") if write_key == "good" else None
 
+    def at_hand(self, write_key: str) -> Source | None:
+        return Source("default", "shop") if write_key == "good" and not self.broken else None
+
 
 class Switch:
-    """A writer in front of the log's: it can be closed, hang, lose answers, refuse records; it counts appends."""
+    """A writer in front of the log's: it can be closed, hang, lose answers, refuse records; it counts appends.
 
-    def __init__(self, writer: Writer) -> None:
+    `submits` are those of them that came without a task.
+    """
+
+    def __init__(self, writer: EmbeddedWriter) -> None:
         self.writer = writer
         self.open = asyncio.Event()
         self.open.set()
@@ -49,7 +56,15 @@ class Switch:
         self.answers_lost = 0
         self.too_large: set[str] = set()
         self.appends = 0
+        self.submits = 0
         self.reached = asyncio.Event()
+
+    def submit(self, records: Sequence[Record], answered: Answered) -> bool:
+        if not self.open.is_set() or self.failures or self.answers_lost or self.too_large:
+            return False
+        self.appends += 1
+        self.submits += 1
+        return self.writer.submit(records, answered)
 
     async def append(self, records: Sequence[Record]) -> Sequence[Exception | None]:
         self.appends += 1

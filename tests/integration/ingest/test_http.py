@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +17,22 @@ from ingest.http import ROUTES
 from schemas.records import header, read_envelope
 from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.eventlog.port import LogUnavailable
-from tests.integration.ingest.serving import Served
+from tests.integration.ingest.serving import Served, serving
+
+
+@pytest.fixture(params=["at once", "in a task"])
+async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """A running door. Small requests are decided at once, or like all others in a task: nobody shall notice."""
+
+    def prepare(served: Served) -> None:
+        if request.param == "in a task":
+            served.app.lane = None
+
+    async with serving(tmp_path, prepare) as found:
+        yield found
+        assert request.param == "at once" or found.switch.submits == 0
+        assert found.door.in_flight.bytes == 0
+
 
 TRACK = {"userId": "ada", "event": "Signed In", "messageId": "m1"}
 SUCCESS = b'{"success": true}'

@@ -72,7 +72,9 @@ class _Batch:
         """Answer all callers, once."""
         if not self.answer.done():
             self.answer.set_result(error)
-            for each in self.watching:
+            # Whoever watches a batch holds it, too: without the way back neither waits for the garbage collector.
+            watching, self.watching = self.watching, []
+            for each in watching:
                 each.one_settled()
 
 

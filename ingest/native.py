@@ -154,7 +154,7 @@ class NativeApp:
             held.grow(len(content))
 
             async def work() -> bytes:
-                parcel = await _parcel(mode, content, headers.get(b"content-type"), attributes)
+                parcel = await _parcel(mode, content, headers.get(b"content-type"), attributes, policy.max_event)
                 admission = await self._native.accept(parcel, source, inbound, deadline)
                 return msgspec.json.encode(admission.receipt())
 
@@ -235,10 +235,12 @@ def _write_key(headers: Mapping[bytes, bytes], query: bytes) -> str | None:
     return next((value for name, value in pairs if name in ("writeKey", "access_token")), None)
 
 
-async def _parcel(mode: Mode, content: bytes, content_type: bytes | None, attributes: Mapping[str, bytes]) -> Parcel:
+async def _parcel(
+    mode: Mode, content: bytes, content_type: bytes | None, attributes: Mapping[str, bytes], max_event: int
+) -> Parcel:
     """The events of a request. Raises `Refused`."""
     if mode is Mode.BINARY:
-        return Parcel((from_binary(attributes, content_type, content),), single=True, in_headers=True)
+        return Parcel((from_binary(attributes, content_type, content, max_event),), single=True, in_headers=True)
     text = json_text(content)
     parcel = parcel_of(mode, text, attributes)
     if parcel.single:

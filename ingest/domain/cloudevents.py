@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest.domain.limits import MAX_EVENT
 from ingest.errors import Refused, Unacceptable
 
 __all__ = ["Attributes", "CloudEvent", "Mode", "ce_headers", "check_repeated", "decoded_header", "from_binary"]
@@ -139,8 +140,13 @@ def _open(quoted: bytes) -> bool:
     return b'"' in _ESCAPED.sub(b"", quoted) or b"\\" in _ESCAPED.sub(b"", quoted)
 
 
-def from_binary(given: Mapping[str, bytes], content_type: bytes | None, body: bytes) -> bytes:
-    """The JSON object of an event whose attributes came as headers. Raises `Refused`."""
+def from_binary(
+    given: Mapping[str, bytes], content_type: bytes | None, body: bytes, max_event: int = MAX_EVENT
+) -> bytes:
+    """The JSON object of an event whose attributes came as headers. Raises `Refused`.
+
+    A body of more than `max_event` bytes is not looked into: its event is too large, whatever it says.
+    """
     attributes: dict[str, str] = {}
     for name, value in given.items():
         text = decoded_header(value)
@@ -151,7 +157,7 @@ def from_binary(given: Mapping[str, bytes], content_type: bytes | None, body: by
         if _PLAIN.fullmatch(content_type) is None:
             raise Refused("ce_invalid_attribute", pointer="/headers/content-type")
         attributes["datacontenttype"] = content_type.decode()
-    data = _binary_data(content_type, body)
+    data = _binary_data(content_type, body) if len(body) <= max_event else _encoded(body)
     head = msgspec.json.encode(attributes)
     if data is None:
         return head
@@ -173,6 +179,10 @@ def _binary_data(content_type: bytes | None, body: bytes) -> bytes | None:
             return b'"data":' + msgspec.json.encode(body.decode())
         except UnicodeDecodeError:
             pass
+    return _encoded(body)
+
+
+def _encoded(body: bytes) -> bytes:
     return b'"data_base64":"' + b64encode(body) + b'"'
 
 

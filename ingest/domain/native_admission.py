@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ingest.domain.cloud_mapping import Mapped, mapped, pointer_of
-from ingest.domain.cloudevents import CloudEvent, Mode, parsed_json, read_event
+from ingest.domain.cloudevents import CloudEvent, Mode, read_event
 from ingest.domain.judging import Accepted, Request, judge, oversize
 from ingest.domain.parsing import counting, parse_batch
 from ingest.domain.recent import Fingerprint, Recent, Repeat, fingerprint
@@ -59,15 +59,15 @@ class Parcel:
 def parcel_of(mode: Mode, text: bytes, repeated: Mapping[str, bytes]) -> Parcel:
     """The events of a text (`json_text`) that is not in binary mode; `repeated` are the `ce-` headers beside it.
 
-    A list is still whole: `split` takes it apart. Raises `Refused`: ``expected_events``, ``ce_conflict``, and as
-    `parsed_json` does.
+    A list is still whole: `listed` takes it apart. Raises `Refused`: ``expected_events``, ``ce_conflict``,
+    ``invalid_json``, ``json_depth``.
     """
     if text.startswith(b"[") and mode is not Mode.STRUCTURED:
         if repeated:
             raise Refused("ce_conflict", "The attributes of a batch stand in its events, not in headers.")
         return Parcel((), single=False)
     if not text.startswith(b"{") or mode is Mode.BATCH:
-        parsed_json(text)
+        _look_over(text)
         raise Refused("expected_events")
     return Parcel((text,), single=True, repeated=repeated)
 
@@ -77,17 +77,22 @@ def listed(text: bytes) -> Iterator[Parcel | None]:
 
     Raises `Refused`: ``invalid_json``, ``json_depth``, ``too_many_events``.
     """
-    # Around a list that is one by itself, or what follows it would be taken for a part of the object.
+    # It must be a list by itself, or what follows it would be taken for a part of the object around it.
+    _look_over(text)
+    batch = b'{"batch":%b}' % text
+    for _ in counting(batch):
+        yield None
+    yield Parcel(parse_batch(batch).raw, single=False)
+
+
+def _look_over(text: bytes) -> None:
+    """Make sure that the text is one JSON value, without making it into objects. Raises `Refused`."""
     try:
         _anything.decode(text)
     except RecursionError as error:
         raise Refused("json_depth") from error
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise Refused("invalid_json") from error
-    batch = b'{"batch":%b}' % text
-    for _ in counting(batch):
-        yield None
-    yield Parcel(parse_batch(batch).raw, single=False)
 
 
 class NativeAdmission:

@@ -138,6 +138,7 @@ async def test_a_partition_for_which_too_much_waits_refuses_an_append_whole_and_
     with pytest.raises(LogBusy) as refused:
         await writer.append([large(20, 100, partition=2), large(21, 100)])
     assert refused.value.code == "log_busy"
+    assert not writer.submit([large(23, 100, partition=2), large(24, 100)], lambda _answers: None)
     assert await writer.append([large(22, 100, partition=2)]) == [None]
     release.set_result(None)
     assert await asyncio.gather(*taken) == [[None]] * 4

@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     from services.commands_demo import add_demo_command
     from services.commands_keys import add_keys_commands
     from services.commands_lifecycle import add_lifecycle_commands
+    from services.commands_redrive import add_redrive_command
     from services.commands_verify import add_verify_command
 
     parser = argparse.ArgumentParser(prog="parcours", description=_DESCRIPTION, epilog=_EPILOG)
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", "create the topics and tables that are missing, and say which", _migrate)
     add_lifecycle_commands(commands)
     add_verify_command(commands)
+    add_redrive_command(commands)
     add_keys_commands(commands)
     return parser
 

@@ -18,12 +18,13 @@ from ingest.reading import deadline_in
 from schemas.ids import partition_of
 from schemas.records import BadRecord, Headers, Record, StoredRecord, read_envelope
 from schemas.topics import EVENTS, REJECTED, ROUTED
+from services.errors import ServiceError
 from services.eventlog.port import EventLog, OffsetOutOfRange, TopicPartition
 from services.rejected_index import DOOR
 from services.storage.rejected import Rejected, RejectedFilter, RejectedPlace, RejectedStore
 from services.storage.sources import DEFAULT_RULES, SourceRules
 
-__all__ = ["Redrive", "Redriven", "Redriver", "again", "original"]
+__all__ = ["NotRedrivable", "Redrive", "Redriven", "Redriver", "again", "original"]
 
 APPENDED_AT_ONCE: Final = 200
 APPENDED_BYTES: Final = 2 * 1024 * 1024
@@ -147,8 +148,8 @@ class Redriver:
             return self._judged(record, source)
         except (Unacceptable, Refused, BadRecord) as error:
             result.rejected[error.code] += 1
-        except _NotRedrivable:
-            result.skipped["not_an_event"] += 1
+        except NotRedrivable as error:
+            result.skipped[error.code] += 1
         return None
 
     def _judged(self, record: StoredRecord, source: Source) -> Sequence[Record]:
@@ -184,8 +185,10 @@ class Redriver:
         await asyncio.to_thread(self._store.mark, done, self._door.now())
 
 
-class _NotRedrivable(Exception):
-    """A processor gave up something that no door ever took in."""
+class NotRedrivable(ServiceError):
+    """A processor gave up something that no door ever took in. What made it has to make it again."""
+
+    code = "not_an_event"
 
 
 def again(record: StoredRecord, source: Source, partitions: int, max_event: int) -> tuple[bytes, Request]:
@@ -234,7 +237,7 @@ def original(record: StoredRecord, partitions: int) -> Record:
     place = next((value for name, value in record.headers if name == "ce_place"), b"").decode("utf-8", "replace")
     topic = place.partition("/")[0]
     if topic not in _REDRIVABLE:
-        raise _NotRedrivable
+        raise NotRedrivable
     found = [(name.removeprefix(_ORIGINAL), value) for name, value in record.headers if name.startswith(_ORIGINAL)]
     timestamp, *rest = found or [("", b"")]
     key: bytes | None = None

@@ -23,6 +23,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from services.storage.database import Database
 
@@ -115,19 +116,19 @@ class RejectedStore:
 
         False, and nothing is stored, when another process did that meanwhile.
         """
-        with self._database.transaction() as transaction:
-            connection = transaction.connection
-            if following is None:
-                known = select(_read.c.partition).where(_read.c.partition == partition)
-                if connection.execute(known).first() is not None:
-                    return False
-                connection.execute(insert(_read).values(partition=partition, next_position=upto))
-            else:
-                here = and_(_read.c.partition == partition, _read.c.next_position == following)
-                if connection.execute(update(_read).where(here).values(next_position=upto)).rowcount != 1:
-                    return False
-            if found:
-                connection.execute(insert(_items), [_values(item) for item in found])
+        try:
+            with self._database.transaction() as transaction:
+                connection = transaction.connection
+                if following is None:
+                    connection.execute(insert(_read).values(partition=partition, next_position=upto))
+                else:
+                    here = and_(_read.c.partition == partition, _read.c.next_position == following)
+                    if connection.execute(update(_read).where(here).values(next_position=upto)).rowcount != 1:
+                        return False
+                if found:
+                    connection.execute(insert(_items), [_values(item) for item in found])
+        except IntegrityError:
+            return False
         return True
 
     def forget(self, partition: int, first: int) -> None:

@@ -143,10 +143,12 @@ def _open(quoted: bytes) -> bool:
 def from_binary(
     given: Mapping[str, bytes], content_type: bytes | None, body: bytes, max_event: int = MAX_EVENT
 ) -> bytes:
-    """The JSON object of an event whose attributes came as headers. Raises `Refused`.
+    """The JSON object of an event whose attributes came as headers.
 
-    A body of more than `max_event` bytes is not looked into: its event is too large, whatever it says.
+    Raises `Refused`: ``body_too_large`` above `max_event` bytes, ``ce_invalid_attribute``, and as `parsed_json` does.
     """
+    if len(body) > max_event:
+        raise Refused("body_too_large", f"In the binary mode the body is one event: {max_event:,} bytes at most.")
     attributes: dict[str, str] = {}
     for name, value in given.items():
         text = decoded_header(value)
@@ -157,7 +159,7 @@ def from_binary(
         if _PLAIN.fullmatch(content_type) is None:
             raise Refused("ce_invalid_attribute", pointer="/headers/content-type")
         attributes["datacontenttype"] = content_type.decode()
-    data = _binary_data(content_type, body) if len(body) <= max_event else _encoded(body)
+    data = _binary_data(content_type, body)
     head = msgspec.json.encode(attributes)
     if data is None:
         return head
@@ -179,10 +181,6 @@ def _binary_data(content_type: bytes | None, body: bytes) -> bytes | None:
             return b'"data":' + msgspec.json.encode(body.decode())
         except UnicodeDecodeError:
             pass
-    return _encoded(body)
-
-
-def _encoded(body: bytes) -> bytes:
     return b'"data_base64":"' + b64encode(body) + b'"'
 
 

@@ -14,7 +14,7 @@ from tests.fuzz.mutators import with_length
 from tests.fuzz.options import OPTIONS
 from tests.fuzz.target import Asked, Watched, asked
 
-SHARE = 50
+SHARE = 100
 """One example for so many inputs of the other fuzz tests."""
 
 TEXTS = st.one_of(

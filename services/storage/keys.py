@@ -163,6 +163,16 @@ class KeyRing:
         found = await self._find(KeyKind.WRITE, write_key)
         return None if found is None else found.source
 
+    async def holds(self, key_id: str) -> bool:
+        """Whether the key of that id is valid. Raises as `find`."""
+        found = self._named(key_id)
+        if not self._counts(found):
+            failure = await self._refresh()
+            found = self._named(key_id)
+            if failure is not None and self._read_at is None and found is None:
+                raise failure
+        return found is not None
+
     def source_at_hand(self, write_key: str) -> Source | None:
         """The source of a write key that is known to be valid without asking anybody; None: ask `source`."""
         if len(write_key) > MAX_SECRET_BYTES:
@@ -188,6 +198,13 @@ class KeyRing:
         if failure is not None and self._read_at is None and found is None:
             raise failure
         return found
+
+    def _named(self, key_id: str) -> _Known | None:
+        now = self._clock()
+        for known in self._known.values():
+            if known.key.id == key_id and (known.key.expires_at is None or now < known.key.expires_at):
+                return known
+        return None
 
     def _look(self, kind: KeyKind, digest: str) -> _Known | None:
         known = self._known.get(digest)

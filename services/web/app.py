@@ -108,7 +108,7 @@ def assemble(parts: WebParts) -> ASGIApp:
     )
     install_problems(app, parts.ids.uuid7)
     complete_description(app)
-    auth = Auth(parts.keys, SessionAuth(parts.sessions))
+    auth = Auth(parts.keys, SessionAuth(parts.sessions, parts.keys))
     if parts.document is not None:
         parts.document(app)
     answers: dict[int | str, dict[str, Any]] = problem_responses("unauthorized", "scope")

@@ -19,10 +19,14 @@ __all__ = ["Auth", "Principal", "SessionReader"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: the workspace that a token or a session belongs to, and what it allows."""
+    """Who asks: the workspace that a token or a session belongs to, and what it allows.
+
+    `key` is the id of the token; None: a session that was opened without one.
+    """
 
     workspace: str
     scopes: frozenset[Scope]
+    key: str | None = None
 
 
 SessionReader = Callable[[HTTPConnection], Awaitable[Principal | None]]
@@ -89,7 +93,7 @@ class Auth:
         key = await self._keys.find(KeyKind.API, credentials.strip())
         if key is None:
             return await self._write_key(credentials.strip())
-        return Principal(key.workspace, key.scopes)
+        return Principal(key.workspace, key.scopes, key.id)
 
     async def _write_key(self, secret: str) -> Principal | None:
         key = await self._keys.find(KeyKind.WRITE, secret)

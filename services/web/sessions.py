@@ -30,6 +30,7 @@ _links = Table(
     Column("scopes", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
+    Column("key_id", Text),
 )
 _ended = Table(
     "web_ended_sessions",
@@ -41,12 +42,16 @@ _ended = Table(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser: its workspace and scopes; it ends at `expires_at` (ms)."""
+    """A signed-in browser: its workspace and scopes; it ends at `expires_at` (ms).
+
+    `key` is the id of the token that it was opened with, and with which it ends; None: it was opened without one.
+    """
 
     id: str
     workspace: str
     scopes: frozenset[str]
     expires_at: int
+    key: str | None = None
 
 
 def _hash(code: str) -> str:
@@ -79,8 +84,11 @@ class Sessions:
         """The name of the cookie: other servers on the same host have others, because cookies ignore ports."""
         return f"parcours_{_hash(self._secret)[:10]}"
 
-    def make_link(self, workspace: str, scopes: Collection[str]) -> str:
-        """The path of a new link that signs one browser in, once, within ten minutes. Only a hash of it is kept."""
+    def make_link(self, workspace: str, scopes: Collection[str], key: str | None = None) -> str:
+        """The path of a new link that signs one browser in, once, within ten minutes. Only a hash of it is kept.
+
+        `key` is the id of the token that asked for it.
+        """
         code = self._ids.secret()
         now = self._clock.now()
         with self._database.transaction() as transaction:
@@ -91,6 +99,7 @@ class Sessions:
                     workspace=workspace,
                     scopes=" ".join(sorted(scopes)),
                     expires_at=now + LINK_LIFE,
+                    key_id=key,
                 )
             )
         return f"{SIGN_IN_PATH}/{code}"
@@ -105,16 +114,17 @@ class Sessions:
             )
             if used.rowcount != 1:
                 return None
-            row = transaction.connection.execute(select(_links.c.workspace, _links.c.scopes).where(mine)).one()
-        return self.open(row.workspace, _scopes(row.scopes))
+            row = transaction.connection.execute(select(_links).where(mine)).one()
+        return self.open(row.workspace, _scopes(row.scopes), row.key_id)
 
-    def open(self, workspace: str, scopes: Collection[str]) -> str:
-        """A cookie for a new session with these scopes."""
+    def open(self, workspace: str, scopes: Collection[str], key: str | None = None) -> str:
+        """A cookie for a new session with these scopes, opened with the token of that id."""
         content = {
             "id": self._ids.secret(),
             "workspace": workspace,
             "scopes": " ".join(sorted(scopes)),
             "expires_at": self._clock.now() + SESSION_LIFE,
+            "key": key,
         }
         return str(self._signer().dumps(content))
 
@@ -123,7 +133,8 @@ class Sessions:
             content = self._signer().loads(cookie)
         except BadSignature:
             return None
-        return Session(content["id"], content["workspace"], _scopes(content["scopes"]), content["expires_at"])
+        scopes = _scopes(content["scopes"])
+        return Session(content["id"], content["workspace"], scopes, content["expires_at"], content.get("key"))
 
     def find(self, cookie: str | None) -> Session | None:
         """The session of a cookie: None when it is missing, not ours, over, or was signed out."""

@@ -37,12 +37,14 @@ class SignInLink(BaseModel):
 class SessionAuth:
     """Reads the session cookie of a request, for `Auth`: who signed in, or None.
 
-    A request that could change something counts only when the browser says that our own page sent it.
+    A request that could change something counts only when the browser says that our own page sent it, and a session
+    only as long as the token is valid that it was opened with.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
-        """`sessions` knows the cookies."""
+    def __init__(self, sessions: Sessions, keys: KeyRing) -> None:
+        """`sessions` knows the cookies, `keys` the tokens."""
         self._sessions = sessions
+        self._keys = keys
 
     async def __call__(self, connection: HTTPConnection) -> Principal | None:
         """The principal of the request's cookie."""
@@ -52,9 +54,9 @@ class SessionAuth:
         if not cookies:
             return None
         session = await asyncio.to_thread(lambda: self._sessions.find(cookies.get(self._sessions.cookie_name)))
-        if session is None:
+        if session is None or (session.key is not None and not await self._keys.holds(session.key)):
             return None
-        return Principal(session.workspace, frozenset(Scope(scope) for scope in session.scopes))
+        return Principal(session.workspace, frozenset(Scope(scope) for scope in session.scopes), session.key)
 
 
 def local_path(text: str | None) -> str:
@@ -97,8 +99,8 @@ def sign_in_router(pages: Pages, sessions: Sessions, keys: KeyRing) -> APIRouter
     def form_page(status: int, next_path: str, refusal: str = "") -> Response:
         return pages.render("sign_in.html", status=status, signed_in=False, next=next_path, refusal=refusal)
 
-    async def opened(workspace: str, scopes: Collection[str]) -> str:
-        return await asyncio.to_thread(sessions.open, workspace, scopes)
+    async def opened(workspace: str, scopes: Collection[str], key: str) -> str:
+        return await asyncio.to_thread(sessions.open, workspace, scopes, key)
 
     @router.get(SIGN_IN_PATH)
     async def show(next: str | None = None) -> Response:
@@ -111,7 +113,7 @@ def sign_in_router(pages: Pages, sessions: Sessions, keys: KeyRing) -> APIRouter
         key = await keys.find(KeyKind.API, fields.get("token", "").strip())
         if key is None:
             return form_page(401, target, _NOT_VALID)
-        return _signed_in(request, sessions, await opened(key.workspace, key.scopes), target)
+        return _signed_in(request, sessions, await opened(key.workspace, key.scopes, key.id), target)
 
     @router.get(SIGN_IN_PATH + "/{code}")
     async def follow(request: Request, code: str) -> Response:
@@ -149,7 +151,7 @@ def links_router(auth: Auth, sessions: Sessions, clock: Clock) -> APIRouter:
     )
     async def make_link(request: Request, principal: Annotated[Principal, Depends(auth.admin)]) -> SignInLink:
         """The link signs one browser in with the scopes of this token, once, within ten minutes."""
-        path = await asyncio.to_thread(sessions.make_link, principal.workspace, principal.scopes)
+        path = await asyncio.to_thread(sessions.make_link, principal.workspace, principal.scopes, principal.key)
         expires_at = format_instant(clock.now() + LINK_LIFE)
         return SignInLink(url=str(request.base_url).rstrip("/") + path, expires_at=expires_at)
 

@@ -153,7 +153,7 @@ class Receipt(BaseModel):
                             "id": "6512bd43",
                             "status": "rejected",
                             "code": "no_identity",
-                            "detail": "An event needs a userId or an anonymousId.",
+                            "detail": "The event needs a subject: whose it is.",
                             "pointer": "/subject",
                         },
                     ],

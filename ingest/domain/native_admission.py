@@ -28,6 +28,7 @@ SLICE: Final = 100
 
 SLICE_BYTES: Final = 256 * 1024
 _ESCAPED_NUL: Final = b"\\u0000"
+_NO_SUBJECT: Final = "The event needs a subject: whose it is."
 _SOURCE: Final = "ce_source"
 _DOOR: Final = "parcours_source"
 _ENVELOPE: Final = "parcours_envelope"
@@ -178,7 +179,9 @@ class NativeAdmission:
             if self._plan is not None:
                 flags = self._plan.check(request.source, verdict.name, meaning.fields, request.received_at)
         except Unacceptable as reason:
-            raise Unacceptable(reason.code, reason.detail, pointer_of(event, reason)) from reason
+            pointer = pointer_of(event, reason)
+            detail = _NO_SUBJECT if pointer == "/subject" and reason.code == "no_identity" else reason.detail
+            raise Unacceptable(reason.code, detail, pointer) from reason
         if meaning.account is not None:
             verdict.subject = meaning.account
         return verdict, flags

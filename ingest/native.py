@@ -210,8 +210,11 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     headers = checked_headers(scope)
     if len(headers) != len(scope["headers"]):
         check_repeated(scope["headers"])
-        if sum(name == b"idempotency-key" for name, _ in scope["headers"]) > 1:
+        names = [name for name, _ in scope["headers"]]
+        if names.count(b"idempotency-key") > 1:
             raise Refused("invalid_idempotency_key", "Send Idempotency-Key only once.")
+        if names.count(b"content-type") > 1:
+            raise Refused("duplicate_header", "Send Content-Type only once.", "/headers/content-type")
     if len(headers.get(b"content-type", b"")) > MAX_CONTENT_TYPE:
         raise Refused("unsupported_media_type")
     return headers

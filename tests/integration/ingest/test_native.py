@@ -280,10 +280,12 @@ async def test_attributes_in_headers_are_pointed_at_there(
     assert native.served.switch.appends == 0
 
 
-async def test_a_repeated_attribute_is_refused(native: NativeServed) -> None:
+@pytest.mark.parametrize("name", ["ce-id", "content-type"])
+async def test_a_header_that_says_what_an_event_is_comes_once(native: NativeServed, name: str) -> None:
+    given = {**CE, "content-type": "application/json"}
     async with native.client() as client:
-        answer = await client.post(PATH, headers=[*CE.items(), ("ce-id", "43")], content=b"")
-    assert problem_of(answer) == (400, "duplicate_header", ["/headers/ce-id"])
+        answer = await client.post(PATH, headers=[*given.items(), (name, given[name])], content=b"")
+    assert problem_of(answer) == (400, "duplicate_header", [f"/headers/{name}"])
 
 
 async def test_attributes_that_are_too_much_for_headers_or_a_body_are_refused(native: NativeServed) -> None:

@@ -14,7 +14,7 @@ from ingest.errors import Refused
 from ingest.limiting import UNKNOWN_KEY_EVENTS
 from ingest.measures import Measures
 from ingest.ports import Addresses, Clock, FirstEvent, Keys, Limits, OnFirstEvent, Plan, Source, Writer
-from ingest.reading import Deadline, InFlight, deadline_in
+from ingest.reading import Deadline, Held, InFlight, deadline_in
 from schemas.records import Headers, Record
 from schemas.times import MINUTE
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 APPENDED_AT_ONCE: Final = 500
 """Records given to the log before other requests get their turn."""
+
+RECORD_BYTES: Final = 1_024
+"""About what a record takes in memory beside its value until it is durable."""
 
 TOO_LARGE: Final = "record_too_large"
 BUSY: Final = "log_busy"
@@ -141,12 +144,14 @@ class Door:
         """The wall time in ms."""
         return self._clock()
 
-    async def accept(self, content: bytes, source: Source | None, inbound: Inbound, deadline: Deadline) -> None:
+    async def accept(
+        self, content: bytes, source: Source | None, inbound: Inbound, deadline: Deadline, held: Held | None = None
+    ) -> None:
         """Return once every event of the request is durable, accepted or kept apart; raise `Refused` otherwise.
 
         `content` is the body, decompressed; `source` is whom the credentials in the header name; None if there were
-        none: then the body's `writeKey` counts, then the address's. After ``log_unavailable`` some of the events may
-        be durable all the same: a retry adds nothing twice.
+        none: then the body's `writeKey` counts, then the address's. `held` grows by what is made of each event. After
+        ``log_unavailable`` some of the events may be durable all the same: a retry adds nothing twice.
         """
         text = json_text(content)
         if inbound.call is None:
@@ -158,6 +163,8 @@ class Door:
         if source is None:
             source = await self.source(body.envelope.write_key or inbound.query_key, deadline, inbound.address)
         self.charge(source, inbound.address, len(body.raw))
+        if held is not None:
+            held.grow(RECORD_BYTES * len(body.raw))
         admission = Admission(body, self.request(source, inbound, body), self.policy.plan)
         for _ in iter(admission.admit, False):
             await asyncio.sleep(0)

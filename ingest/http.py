@@ -102,7 +102,7 @@ class DoorApp:
                     content = await inflated(body, headers.get(b"content-encoding"), held, self._door.policy.max_body)
                     # As much again for what is made of it.
                     held.grow(len(content))
-                    await self._door.accept(content, source, inbound, deadline)
+                    await self._door.accept(content, source, inbound, deadline, held)
         except Refused as refusal:
             status = refusal.status
             self._door.counts.refused[refusal.code] += 1

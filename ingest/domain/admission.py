@@ -16,7 +16,7 @@ __all__ = ["SLICE", "Admission"]
 SLICE: Final = 250
 """Events judged before other requests get their turn: a few milliseconds. So many bytes of them end it earlier."""
 
-SLICE_BYTES: Final = 256 * 1024
+SLICE_BYTES: Final = 128 * 1024
 
 
 class Admission:

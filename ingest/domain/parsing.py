@@ -28,6 +28,7 @@ _MAX_KEY: Final = 1_024
 _MAX_TIME: Final = 128
 _SMALL_ENVELOPE: Final = 4 * 1024
 _ALL_ENVELOPES: Final = 4 * 1024 * 1024
+_NESTING: Final = frozenset((dict, list))
 _EMPTY: Final = (b"", b"null", b"{}")
 
 UNREAD: Final = object()
@@ -247,14 +248,14 @@ def _shared(
 
 def depth_of(value: Any) -> int:
     """How many levels of objects and lists. Level by level, so that no input can exhaust the stack."""
-    depth, level = 0, [value]
+    depth = 0
+    level = [value] if type(value) in _NESTING else []
     while level:
-        inner: list[Any] = []
-        for found in level:
-            if isinstance(found, dict):
-                inner.extend(found.values())
-            elif isinstance(found, list):
-                inner.extend(found)
-        depth += any(isinstance(found, (dict, list)) for found in level)
-        level = inner
+        depth += 1
+        level = [
+            inner
+            for found in level
+            for inner in (found.values() if type(found) is dict else found)
+            if type(inner) in _NESTING
+        ]
     return depth

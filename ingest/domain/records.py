@@ -97,6 +97,25 @@ def account_copy(record: Record, account: str, request: Request) -> Record:
     return Record(ROUTED, _hash_of(key) % request.partitions, key, record.value, headers, record.timestamp)
 
 
+@lru_cache(maxsize=64)
+def _reason_headers(code: str, detail: str) -> Headers:
+    return (("ce_reason", code.encode()), ("ce_detail", detail.encode()))
+
+
+@lru_cache(maxsize=64)
+def _request_headers(call: str | None, received_at: int, sent_at: int | None, *, retry: bool) -> Headers:
+    """What a request says, as headers of what is kept apart of it."""
+    headers: list[tuple[str, bytes]] = [("ce_time", format_instant(received_at).encode()), _CONTENT_TYPE]
+    if call is not None:
+        headers.append(("ce_call", call.encode()))
+    headers.append(("orig_received_at", b"%d" % received_at))
+    if sent_at is not None:
+        headers.append(("orig_sent_at", b"%d" % sent_at))
+    if retry:
+        headers.append(("orig_retry", b"1"))
+    return tuple(headers)
+
+
 def rejected_record(raw: bytes, reason: Unacceptable, request: Request) -> Record:
     """What could not be accepted, on `parcours.rejected`: the sender's own bytes, why, and the call of its path.
 
@@ -105,26 +124,17 @@ def rejected_record(raw: bytes, reason: Unacceptable, request: Request) -> Recor
     """
     workspace = request.source.workspace.encode()
     digest = blake2b(raw, digest_size=16, key=workspace[:64]).digest()
-    headers: list[tuple[str, bytes]] = [
+    headers: Headers = (
         _SPEC_VERSION,
-        ("ce_id", f"rejected-{digest.hex()}".encode()),
+        ("ce_id", b"rejected-" + digest.hex().encode()),
         _REJECTED_TYPE,
         _source_header(request.source.name),
-        ("ce_time", format_instant(request.received_at).encode()),
-        _CONTENT_TYPE,
-        ("ce_reason", reason.code.encode()),
-        ("ce_detail", reason.detail.encode()),
-    ]
-    if request.call is not None:
-        headers.append(("ce_call", request.call.encode()))
-    headers.append(("orig_received_at", b"%d" % request.received_at))
-    if request.sent_at is not None:
-        headers.append(("orig_sent_at", b"%d" % request.sent_at))
-    if request.retry:
-        headers.append(("orig_retry", b"1"))
+        *_reason_headers(reason.code, reason.detail),
+        *_request_headers(request.call, request.received_at, request.sent_at, retry=request.retry),
+        *request.headers,
+    )
     group = request.context.get("groupId") if isinstance(request.context, dict) else None
     if isinstance(group, (str, int)) and len(shown := str(group)) <= _MAX_GROUP:
-        headers.append(("orig_group", shown.encode()))
-    headers.extend(request.headers)
+        headers += (("orig_group", shown.encode()),)
     partition = (int.from_bytes(digest[:4], "little") & _POSITIVE) % request.partitions
-    return Record(REJECTED, partition, workspace, raw, tuple(headers), request.received_at)
+    return Record(REJECTED, partition, workspace, raw, headers, request.received_at)

@@ -29,7 +29,8 @@ CONNECTIONS: Final = 4_000
 HEAD_SECONDS: Final = 10.0
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
-STALLED_BYTES: Final = 32 * 1024
+FED_AT_ONCE: Final = 64 * 1024
+DECIDED_AT_ONCE: Final = 100
 _NO_UPGRADE: Final = "Other protocols are not spoken here. Send the request as HTTP/1.1, without Upgrade."
 _NO_HEAD: Final = "The headers did not arrive in time. Send the request again."
 _CROWDED: Final = "Too many connections are open. Send the request again later."
@@ -68,6 +69,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._stalled = 0
         self._moved = False
         self._active = True
+        self._rest = bytearray()
+        self._decided = 0
         self._deaf = False
         self._draining = False
         self._why: Refused | None = None
@@ -100,6 +103,29 @@ class DoorProtocol(HttpToolsProtocol):
                 self.transport.close()
             return
         self._active = True
+        if self._rest or len(data) > FED_AT_ONCE:
+            self._rest += data
+            self._feed_some()
+        else:
+            self._feed(data)
+
+    def _feed_some(self) -> None:
+        """Parse a slice of what came, and the next one when others had their turn."""
+        if self._deaf:
+            self._rest.clear()
+            return
+        self.flow.pause_reading()
+        decided = self._decided
+        while self._rest and self._decided - decided < DECIDED_AT_ONCE:
+            data = bytes(self._rest[:FED_AT_ONCE])
+            del self._rest[:FED_AT_ONCE]
+            self._feed(data)
+        if self._rest:
+            self.loop.call_soon(self._feed_some)
+        elif not self.pipeline:
+            self.flow.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
         self._moved = False
         try:
             self.parser.feed_data(data)
@@ -111,15 +137,19 @@ class DoorProtocol(HttpToolsProtocol):
             return
         if self._quick is not None:
             self._leave_lane(complete=False)
-        if self._moved:
-            self._stalled = 0
+        if self._in_head or not self._moved:
+            self._look_at_rest(data)
+
+    def _look_at_rest(self, data: bytes) -> None:
+        """Mind what only the parser holds, and without a limit: part of a header, a trailer or a chunk's extension."""
+        after_line = data.rfind(b"\n") + 1
+        if self._in_head:
+            self._stalled = (0 if after_line else self._stalled) + len(data) - after_line
         else:
-            # Part of a header, a trailer or a chunk's extension: only the parser holds it, and has no limit.
-            self._stalled += len(data)
-            if self._stalled > STALLED_BYTES:
-                self._refuse(Refused("headers_too_large"))
-                return
-        if self._in_head and self._timer is None:
+            self._stalled = 0 if self._moved else self._stalled + len(data)
+        if self._stalled > MAX_HEADER_BYTES:
+            self._refuse(Refused("headers_too_large"))
+        elif self._in_head and self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, Refused("request_timeout", _NO_HEAD))
 
     def on_message_begin(self) -> None:
@@ -128,7 +158,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._in_head = self._moved = True
-        self._head_bytes = 0
+        self._head_bytes = self._stalled = 0
 
     def on_url(self, url: bytes) -> None:
         """The next part of the address."""
@@ -152,7 +182,6 @@ class DoorProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """All headers are there: the lane takes the request, or the application."""
         self._in_head = False
-        self._in_body = True
         self._unset_timer()
         parser = self.parser
         method = parser.get_method()
@@ -174,6 +203,7 @@ class DoorProtocol(HttpToolsProtocol):
             self._body = b""
         else:
             self._start_cycle()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """The next part of the body."""
@@ -195,6 +225,7 @@ class DoorProtocol(HttpToolsProtocol):
             return
         kind, self._quick = self._quick, None
         self._deciding = True
+        self._decided += 1
         peer = self.client[0] if self.client else ""
         if not self._lane.take(kind, self.headers, self._body, peer, self._answer):
             self._deciding = False
@@ -308,13 +339,14 @@ class DoorProtocol(HttpToolsProtocol):
         """Read no further; answer the refusal after the answers to what came before it, and close."""
         if self._deaf:
             return
+        self._rest.clear()
         if self._lane is not None:
             self._lane.door.counts.refused[refusal.code] += 1
         self._deaf = True
         self._stalled = 0
         self._unset_timer()
         own: RequestResponseCycle | None = None
-        if self._in_body and self._quick is None and self._why is None:
+        if self._in_body and self._quick is None:
             own = self.cycle
         if own is not None and self.pipeline and self.pipeline[0][0] is own:
             self.pipeline.popleft()

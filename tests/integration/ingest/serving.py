@@ -98,6 +98,7 @@ class Served:
         behind.include_router(browser_settings_router(self.door.source))
         self.app = DoorApp(behind, self.door)
         self.port = 0
+        self.server: Server
 
     @property
     def url(self) -> str:
@@ -160,7 +161,7 @@ async def serving(folder: Path, prepare: Callable[[Served], None] | None = None)
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    server = Server(config)
+    server = served.server = Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await server.ready.wait()

@@ -1,20 +1,19 @@
 """GET /v1/messages and GET /v1/messages/{key}: what was sent, what was not, and why."""
 
 import asyncio
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from notifier.reads import MessageFilter, MessageReads, MessageSeen, Place
+from schemas.cursors import Cursors
 from schemas.ids import DEFAULT_WORKSPACE, InvalidId, display_id, parse_customer_id
 from schemas.problems import Problem, ProblemError
 from schemas.times import format_instant
 
 __all__ = ["AttemptView", "MessageList", "MessageView", "messages_router"]
 
-_CURSOR = re.compile(r"(\d{1,15})\.([0-9a-f]{32})", re.ASCII)
 _REASONS = "no_longer_eligible, too_old, expired, no_address, render_error, paused, campaign_removed, refused"
 _PROBLEMS: dict[int | str, dict[str, Any]] = {400: {"model": Problem}, 401: {"model": Problem}}
 
@@ -69,12 +68,13 @@ class MessageList(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     messages: tuple[MessageView, ...]
-    next: str | None = Field(examples=["1793700006100.5f0c6d0e7a1b4c2d9e8f7a6b5c4d3e2f"])
+    next: str | None = Field(examples=["y0qYb1v0S3kq8Zb1lQ2m4lsxNzkzNzAwMDA2MTAwLCI1ZjBjNmQwZSJd"])
 
 
-def messages_router(reads: MessageReads, workspace: str = DEFAULT_WORKSPACE) -> APIRouter:
+def messages_router(reads: MessageReads, cursors: Cursors, workspace: str = DEFAULT_WORKSPACE) -> APIRouter:
     """The routes, over one notifier's tables. Who may call them is for the including application to say."""
     router = APIRouter(prefix="/v1/messages", tags=["Messages"])
+    pages = cursors.of("messages", workspace)
 
     @router.get("", responses=_PROBLEMS, summary="What was sent, and what was not, newest first")
     async def list_messages(
@@ -88,12 +88,12 @@ def messages_router(reads: MessageReads, workspace: str = DEFAULT_WORKSPACE) -> 
     ) -> MessageList:
         """Decisions about messages, each with its message when one was written. A suppressed one says why."""
         wanted = MessageFilter(_subject(customer), campaign, outcome)
-        found = await asyncio.to_thread(reads.recent, workspace, wanted, _place(cursor), limit + 1)
+        found = await asyncio.to_thread(reads.recent, workspace, wanted, pages.read(cursor, Place), limit + 1)
         shown = found[:limit]
         following = None
         if len(found) > limit:
             last = shown[-1].decision
-            following = f"{last.decided_at}.{last.decision_id}"
+            following = pages.write(Place(last.decided_at, last.decision_id))
         return MessageList(messages=tuple(_view(each, html=False) for each in shown), next=following)
 
     @router.get("/{key}", responses={**_PROBLEMS, 404: {"model": Problem}}, summary="One message with its attempts")
@@ -114,15 +114,6 @@ def _subject(customer: str | None) -> str | None:
         return parse_customer_id(customer)
     except InvalidId as error:
         raise ProblemError("invalid_id", str(error)) from error
-
-
-def _place(cursor: str | None) -> Place | None:
-    if cursor is None:
-        return None
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise ProblemError("bad_cursor")
-    return Place(int(found[1]), found[2])
 
 
 def _view(seen: MessageSeen, *, html: bool) -> MessageView:

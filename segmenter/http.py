@@ -1,14 +1,13 @@
 """GET /v1/segments...: the active segments, how many customers are in each, and who."""
 
 import asyncio
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
 from behavior import Definition
+from schemas.cursors import Cursors, ListCursors
 from schemas.ids import DEFAULT_WORKSPACE
 from schemas.problems import Problem, ProblemError
 from schemas.times import format_instant
@@ -27,10 +26,11 @@ _Name = Annotated[str, Path(max_length=128, examples=["segments"])]
 class _Reader:
     """What the routes ask, for one workspace. Synchronous: called in worker threads."""
 
-    def __init__(self, reads: TrackReads, now: Now, workspace: str) -> None:
+    def __init__(self, reads: TrackReads, now: Now, workspace: str, pages: ListCursors) -> None:
         self._reads = reads
         self._now = now
         self._workspace = workspace
+        self._pages = pages
         self._by_name = {definition.name: definition for definition in reads.definitions}
 
     def _definition(self, name: str) -> Definition:
@@ -70,15 +70,16 @@ class _Reader:
             track=found.name,
             stage=stage,
             members=tuple(member_view(row) for row in shown),
-            next=_cursor_of(shown[-1].subject) if len(rows) > limit else None,
+            next=self._pages.write(shown[-1].subject) if len(rows) > limit else None,
             as_of=format_instant(self._now()),
         )
 
 
-def segments_router(reads: TrackReads, now: Now, workspace: str = DEFAULT_WORKSPACE) -> APIRouter:
+def segments_router(reads: TrackReads, now: Now, cursors: Cursors, workspace: str = DEFAULT_WORKSPACE) -> APIRouter:
     """The routes of segments. Who may call them is for the including application to say."""
     router = APIRouter(prefix="/v1/segments", tags=["Segments"])
-    reader = _Reader(reads, now, workspace)
+    pages = cursors.of("members", workspace)
+    reader = _Reader(reads, now, workspace, pages)
 
     @router.get("", summary="The active segments, and how many customers are in each")
     async def list_segments() -> SegmentsList:
@@ -102,20 +103,7 @@ def segments_router(reads: TrackReads, now: Now, workspace: str = DEFAULT_WORKSP
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> MemberList:
         """Customers in a stage of a segment, in order of their ids."""
-        after = _place_of(cursor)
+        after = pages.read(cursor, str)
         return await asyncio.to_thread(reader.members, (name, track, stage), q.strip(), after, limit)
 
     return router
-
-
-def _cursor_of(subject: str) -> str:
-    return urlsafe_b64encode(subject.encode()).decode().rstrip("=")
-
-
-def _place_of(cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, ValueError) as error:
-        raise ProblemError("bad_cursor") from error

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from behavior import Definition
+from schemas.cursors import Cursors, ListCursors
 from schemas.ids import DEFAULT_WORKSPACE, display_id
 from schemas.problems import Problem, ProblemError
 from schemas.times import format_instant
-from stage_engine.cursors import read_cursor, write_cursor
 from stage_engine.errors import instant_given, subject_given
 from stage_engine.ports import Now, SegmentPlaces
 from stage_engine.views import (
@@ -75,7 +75,12 @@ class _Reader:
         return Place(definition.name, found.name, stage)
 
     def customers(
-        self, place: tuple[str | None, str | None, str] | None, text: str, after: str | None, limit: int
+        self,
+        place: tuple[str | None, str | None, str] | None,
+        text: str,
+        after: str | None,
+        limit: int,
+        pages: ListCursors,
     ) -> CustomerList:
         """A page of customers, in a stage or all."""
         if place is None:
@@ -87,7 +92,7 @@ class _Reader:
         places = self.reads.places(self.workspace, shown)
         return CustomerList(
             customers=tuple(summary_of(subject, places[subject]) for subject in shown),
-            next=write_cursor(shown[-1]) if len(found) > limit else None,
+            next=pages.write(shown[-1]) if len(found) > limit else None,
             as_of=format_instant(self.now()),
         )
 
@@ -124,7 +129,7 @@ class _Reader:
         }
         return JourneyView(transitions=tuple(transition_view(row) for row in rows), next=next_view(outlooks))
 
-    def activity(self, identifier: str, after: ActivityPlace | None, limit: int) -> ActivityList:
+    def activity(self, identifier: str, after: ActivityPlace | None, limit: int, pages: ListCursors) -> ActivityList:
         """A page of one customer's events."""
         subject = self.known(identifier)
         rows = self.reads.activity(self.workspace, subject, after, limit + 1)
@@ -132,7 +137,7 @@ class _Reader:
         following = None
         if len(rows) > limit:
             last = shown[-1]
-            following = write_cursor(ActivityPlace(last.occurred_at, last.sequence, last.message_id))
+            following = pages.write(ActivityPlace(last.occurred_at, last.sequence, last.message_id))
         return ActivityList(events=tuple(event_view(row) for row in shown), next=following)
 
     def explanation(self, identifier: str, lifecycle: str | None) -> ExplanationView:
@@ -155,11 +160,16 @@ class _Reader:
 
 
 def customers_router(
-    reads: TrackReads, now: Now, segments: SegmentPlaces | None = None, workspace: str = DEFAULT_WORKSPACE
+    reads: TrackReads,
+    now: Now,
+    cursors: Cursors,
+    segments: SegmentPlaces | None = None,
+    workspace: str = DEFAULT_WORKSPACE,
 ) -> APIRouter:
     """The routes of customers; `segments` tells their segments. Who may call them is for the including app to say."""
     router = APIRouter(prefix="/v1/customers", tags=["Customers"])
     reader = _Reader(reads, segments, now, workspace)
+    pages, events = cursors.of("customers", workspace), cursors.of("activity", workspace)
 
     @router.get("", responses=_UNKNOWN, summary="Customers, all or those in a stage")
     async def list_customers(
@@ -171,9 +181,9 @@ def customers_router(
         limit: _Limit = 50,
     ) -> CustomerList:
         """In order of their ids. `stage` is one of the first lifecycle's primary track unless others are named."""
-        after = read_cursor(cursor, str)
+        after = pages.read(cursor, str)
         place = None if stage is None else (lifecycle, track, stage)
-        return await asyncio.to_thread(reader.customers, place, q.strip(), after, limit)
+        return await asyncio.to_thread(reader.customers, place, q.strip(), after, limit, pages)
 
     @router.get("/{id}", responses=_UNKNOWN, summary="One customer: traits, stages, segments")
     async def read_customer(id: _Id) -> CustomerView:
@@ -199,8 +209,8 @@ def customers_router(
     @router.get("/{id}/activity", responses=_UNKNOWN, summary="The events of a customer, latest first")
     async def read_activity(id: _Id, cursor: _Cursor = None, limit: _Limit = 100) -> ActivityList:
         """Every accepted event once, as it was sent."""
-        after = read_cursor(cursor, ActivityPlace)
-        return await asyncio.to_thread(reader.activity, id, after, limit)
+        after = events.read(cursor, ActivityPlace)
+        return await asyncio.to_thread(reader.activity, id, after, limit, events)
 
     @router.get("/{id}/explanation", responses=_UNKNOWN, summary="Why a customer is in a stage, and what leads on")
     async def read_explanation(id: _Id, lifecycle: _Name = None) -> ExplanationView:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from ingest.handlers import Door
+from schemas.cursors import Cursors
 from services.bootstrap import Container
 from services.redrive import Redriver
 from services.rejected_index import RejectedIndex
 from services.storage.key_admin import KeyAdmin
 from services.storage.keys import KeyRing, given_keys
 from services.storage.rejected import RejectedStore
-from services.storage.signing import SigningSecret
 from services.storage.sources import SourceRules
 from services.web.auth import Auth
 from services.web.keys_http import keys_router
@@ -30,7 +30,7 @@ class Administration:
     index: RejectedIndex
 
 
-def administration(container: Container, keys: KeyRing, door: Door) -> Administration:
+def administration(container: Container, keys: KeyRing, door: Door, cursors: Cursors) -> Administration:
     """The administration of a process with the door. The tables exist."""
     settings, database, log = container.settings, container.databases["ingest"], container.log
     admin = KeyAdmin(database, container.clock, container.ids, given_keys(settings))
@@ -41,7 +41,7 @@ def administration(container: Container, keys: KeyRing, door: Door) -> Administr
     store = RejectedStore(database)
     index = RejectedIndex(log, store, settings.partitions)
     redriver = Redriver(door, log, store, rules, settings.partitions)
-    rejected = RejectedParts(index, store, log, redriver, SigningSecret(database, container.ids, "cursor"))
+    rejected = RejectedParts(index, store, log, redriver, cursors)
     return Administration(
         (
             lambda auth: keys_router(auth, admin, container.clock, keys.forget),

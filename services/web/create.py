@@ -19,6 +19,7 @@ from ingest.native_documentation import add_native_documentation
 from ingest.ports import FirstEvent, Plan
 from notifier.http import messages_router
 from notifier.reads import MessageReads
+from schemas.cursors import Cursors
 from schemas.ids import DEFAULT_WORKSPACE
 from segmenter.handlers import SegmentProcessor
 from segmenter.http import segments_router
@@ -31,6 +32,7 @@ from services.runtime.clock import Clock
 from services.storage.first_keys import Created, ensure_keys
 from services.storage.keys import ALL_SCOPES, KeyRing, WriteKeys
 from services.storage.seen import SeenReads, SeenWriter
+from services.storage.signing import SigningSecret
 from services.web.addresses import Proxies, parse_networks
 from services.web.admin import administration
 from services.web.app import WebParts, assemble
@@ -87,13 +89,15 @@ async def create_app(
     created = await asyncio.to_thread(ensure_keys, settings, database, clock.now, ids.secret)
     keys = KeyRing.of(settings, database, clock.now)
     sessions = Sessions(database, clock, ids)
+    secret = SigningSecret(database, ids, "cursor")
+    cursors = Cursors((await asyncio.to_thread(lambda: secret.value)).encode())
     reads = await asyncio.to_thread(_reads, container)
     page_reads = StoreReads(reads.stages, reads.segments, reads.messages, clock)
     hook = FirstMinute(page_reads, clock, say).on_first_event if say is not None else None
     catalog = await asyncio.to_thread(load_catalog, settings.definitions_dir)
     seen = Seen(frozenset((*catalog.entries, *catalog.aliases)))
     door = _door(container, keys, hook, TrackingPlan(catalog, seen))
-    admin = administration(container, keys, door)
+    admin = administration(container, keys, door, cursors)
     events = event_catalog_router(catalog, SeenReads(database), reads.stages.definitions, clock.now)
     native = NativeDoor(door)
     routes = native_routes(native, container)
@@ -104,7 +108,7 @@ async def create_app(
         sessions=sessions,
         page_reads=page_reads,
         health=health,
-        api=[*_routers(reads, clock), events],
+        api=[*_routers(reads, clock, cursors), events],
         door=lambda app: DoorApp(app, door, routes),
         document=_document,
         metrics=lambda: [*metrics(), *_door_metrics(door), *native_metrics(native), _flagged(seen)],
@@ -159,12 +163,12 @@ def _reads(container: Container) -> _Reads:
     )
 
 
-def _routers(reads: _Reads, clock: Clock) -> list[APIRouter]:
+def _routers(reads: _Reads, clock: Clock, cursors: Cursors) -> list[APIRouter]:
     return [
-        customers_router(reads.stages, clock.now, reads.segments),
+        customers_router(reads.stages, clock.now, cursors, reads.segments),
         lifecycles_router(reads.stages, clock.now),
-        segments_router(reads.segments, clock.now),
-        messages_router(reads.messages),
+        segments_router(reads.segments, clock.now, cursors),
+        messages_router(reads.messages, cursors),
     ]
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.errors import Refused
+from schemas.cursors import Cursors
 from schemas.problems import ProblemError
 from schemas.times import format_instant, parse_instant
 from schemas.topics import REJECTED
@@ -17,9 +18,7 @@ from services.eventlog.port import EventLog, OffsetOutOfRange, TopicPartition
 from services.redrive import Redrive, Redriver
 from services.rejected_index import RejectedIndex
 from services.storage.rejected import Rejected, RejectedFilter, RejectedPlace, RejectedStore
-from services.storage.signing import SigningSecret
 from services.web.auth import Auth, Principal
-from services.web.cursors import Cursors
 from services.web.json_bodies import json_only
 from services.web.problems import problem_responses
 
@@ -111,15 +110,14 @@ class RejectedParts:
     """What the routes ask."""
 
     def __init__(
-        self, index: RejectedIndex, store: RejectedStore, event_log: EventLog, redriver: Redriver, secret: SigningSecret
+        self, index: RejectedIndex, store: RejectedStore, event_log: EventLog, redriver: Redriver, cursors: Cursors
     ) -> None:
-        """The log is started; `secret` signs cursors."""
+        """The log is started."""
         self.index = index
         self.store = store
         self.log = event_log
         self.redriver = redriver
-        self.pages = Cursors(secret, "rejected")
-        self.redrives = Cursors(secret, "redrive")
+        self.cursors = cursors
 
     async def page(self, workspace: str, wanted: RejectedFilter, cursor: str | None, limit: int) -> RejectedList:
         """A page of what is on the topic now."""
@@ -127,16 +125,14 @@ class RejectedParts:
         return await asyncio.to_thread(self._page, workspace, wanted, cursor, limit)
 
     def _page(self, workspace: str, wanted: RejectedFilter, cursor: str | None, limit: int) -> RejectedList:
-        after = None
-        if cursor is not None:
-            at, partition, position = self.pages.read(workspace, cursor)
-            after = at, partition, position
+        pages = self.cursors.of("rejected", workspace)
+        after = pages.read(cursor, tuple[int, int, int])
         found = self.store.newest(workspace, wanted, after, limit + 1)
         shown, last = found[:limit], found[limit - 1] if len(found) > limit else None
         return RejectedList(
             counts=self.store.counts(workspace, wanted),
             rejected=tuple(RejectedView.model_validate(_values(item)) for item in shown),
-            next=None if last is None else self.pages.write(workspace, [last.at, *last.where]),
+            next=None if last is None else pages.write((last.at, *last.where)),
         )
 
     async def one(self, workspace: str, id_: str) -> RejectedBody:
@@ -188,10 +184,8 @@ def rejected_router(auth: Auth, parts: RejectedParts) -> APIRouter:
     async def redrive(body: RedriveBody, principal: admins) -> RedriveView:
         """Each once, with the times and ids that it had; what would be rejected again stays as it is."""
         workspace = principal.workspace
-        after = None
-        if body.cursor is not None:
-            partition, position = await asyncio.to_thread(parts.redrives.read, workspace, body.cursor)
-            after = RejectedPlace(partition, position)
+        cursors = parts.cursors.of("redrive", workspace)
+        after = cursors.read(body.cursor, RejectedPlace)
         places = None if body.ids is None else _places(body.ids)
         wanted = RejectedFilter(body.reason, body.source, None, _instant(body.before))
         await parts.index.catch_up()
@@ -199,9 +193,7 @@ def rejected_router(auth: Auth, parts: RejectedParts) -> APIRouter:
             done = await parts.redriver.run(workspace, Redrive(wanted, places, body.limit, after, body.dry_run))
         except Refused as error:
             raise ProblemError(error.code) from error
-        following = None
-        if done.following is not None:
-            following = await asyncio.to_thread(parts.redrives.write, workspace, list(done.following))
+        following = None if done.following is None else cursors.write(done.following)
         return RedriveView(accepted=done.accepted, rejected=done.rejected, skipped=done.skipped, next=following)
 
     return router

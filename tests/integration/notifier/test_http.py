@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from notifier.http import messages_router
+from schemas.cursors import Cursors
 from schemas.times import DAY, format_instant
 from services.web.problems import install_problems
 from tests.integration.notifier.house import NOON, House, change
@@ -25,7 +26,7 @@ async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
     house.read(house.changed(old), house.progress())
     app = FastAPI()
     install_problems(app, lambda: "r")
-    app.include_router(messages_router(house.reads))
+    app.include_router(messages_router(house.reads, Cursors(b"key")))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as found:
         yield found

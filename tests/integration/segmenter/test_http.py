@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from behavior import compile_definition
+from schemas.cursors import Cursors
 from schemas.language import load_definition
 from schemas.times import format_instant
 from segmenter.handlers import SegmentProcessor
@@ -31,7 +32,7 @@ async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     driver.post([Arrived(f"user:u-{number}", f"m{number}", name, START, {}) for number, name in enumerate(names)])
     app = FastAPI()
     install_problems(app, lambda: "r")
-    app.include_router(segments_router(TrackReads(database, tables, processor.engine), lambda: NOW))
+    app.include_router(segments_router(TrackReads(database, tables, processor.engine), lambda: NOW, Cursors(b"key")))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as found:
         yield found

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from schemas.cursors import Cursors
 from schemas.times import DAY, SECOND, parse_instant
 from services.storage.database import Database
 from services.web.problems import install_problems
@@ -61,7 +62,7 @@ async def api(driver: Driver) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     install_problems(app, lambda: "r-1")
     reads = TrackReads(driver.database, tables, driver.processor.engine)
-    app.include_router(customers_router(reads, lambda: at(10), Segments()))
+    app.include_router(customers_router(reads, lambda: at(10), Cursors(b"key"), Segments()))
     app.include_router(lifecycles_router(reads, lambda: at(10)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client

@@ -22,6 +22,7 @@ __all__ = ["seek_admission"]
 _Address = tuple[str, int]
 _FAILURES: Final = (KafkaError, OSError, TimeoutError, ValueError)
 _TRY_MS: Final = 4_000
+_FAREWELL_SECONDS: Final = 1.0
 _NAMES: Final = {62, 63, 64}  # OpenSSL's codes of a name, an address of mail, and an IP address that do not match
 _DATES: Final = {9, 10}
 _ALERTS: Final = (
@@ -76,12 +77,19 @@ async def _try(address: _Address, security: Security) -> list[_Address] | None:
             raise LogRefused(f"Apache Kafka at {address[0]}:{address[1]} {reason}") from error
         return None
     finally:
-        connection.close()
+        await _end(connection)
     return [(host, port) for _node, host, port, *_rack in answer.brokers]
 
 
 def _connection(address: _Address, options: dict[str, Any]) -> AIOKafkaConnection:
     return AIOKafkaConnection(*address, request_timeout_ms=_TRY_MS, **options)
+
+
+async def _end(connection: AIOKafkaConnection) -> None:
+    """Close, and wait a moment for the other side's farewell, which TLS has."""
+    closed = connection.close()
+    if connection._protocol is not None:  # else it was never open, and nothing will ever end
+        await asyncio.wait({closed}, timeout=_FAREWELL_SECONDS)
 
 
 def _told(error: BaseException, security: Security) -> str | None:
@@ -138,7 +146,7 @@ async def _answers(connection: AIOKafkaConnection) -> bool:
     except _FAILURES:
         return False
     finally:
-        connection.close()
+        await _end(connection)
     return True
 
 
@@ -163,7 +171,7 @@ async def _asks_for_a_name(connection: AIOKafkaConnection) -> bool:
     except _FAILURES:
         return False
     finally:
-        connection.close()
+        await _end(connection)
     return bool(answer.error_code != IllegalSaslStateError.errno)
 
 

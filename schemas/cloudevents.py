@@ -33,6 +33,12 @@ def _plain(value: str) -> str:
     return value
 
 
+def _not_ours(value: str) -> str:
+    if value.startswith("/parcours/"):
+        raise ValueError("is a source of Parcours itself")
+    return value
+
+
 def _base64(value: str) -> str:
     b64decode(value, validate=True)
     return value
@@ -78,7 +84,9 @@ class CloudEvent(BaseModel):
 
     specversion: Literal["1.0"]
     id: Given = Field(max_length=255, description="With `source` it makes a repeated event count once.")
-    source: Given = Field(max_length=1_024, description="Who sent it: a URI reference.")
+    source: Annotated[Given, AfterValidator(_not_ours)] = Field(
+        max_length=1_024, description="Who sent it: a URI reference."
+    )
     type: Given = Field(max_length=255, description="What the customer did, or `parcours.<call>`.")
     subject: Given | None = Field(
         default=None, description="Whose event it is: a user's id, or `user:<id>`, `anon:<id>`, `account:<id>`."

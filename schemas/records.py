@@ -1,5 +1,6 @@
 """Records on topics: bytes, CloudEvents 1.0 headers in the Kafka binding's binary mode, and places."""
 
+import re
 from hashlib import blake2b
 from itertools import chain
 from typing import Final, NamedTuple
@@ -92,6 +93,7 @@ class EventEnvelope(msgspec.Struct, frozen=True, gc=False):
 _OWN_SOURCES: Final = ("/sources/", "/parcours/")
 _LONGEST_ID: Final = 255
 _HASHED: Final = "cloudevent-"
+_IS_HASHED: Final = re.compile(r"cloudevent-[0-9a-f]{32}", re.ASCII)
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -126,7 +128,9 @@ def message_id_of(source: str, event_id: str) -> str:
     CloudEvents are told apart by source and id together: two producers that both count 1, 2, 3 lose nothing. What our
     own sources send has an id of its own. Longer than 255 characters it is hashed. A message id stays as it is.
     """
-    if not event_id or source.startswith(_OWN_SOURCES) or event_id.startswith((f"{source}#", _HASHED)):
+    if not event_id or source.startswith(_OWN_SOURCES) or event_id.startswith(f"{source}#"):
+        return event_id
+    if event_id.startswith(_HASHED) and _IS_HASHED.fullmatch(event_id) is not None:
         return event_id
     both = f"{source}#{event_id}"
     return both if len(both) <= _LONGEST_ID else _HASHED + blake2b(both.encode(), digest_size=16).hexdigest()

@@ -35,6 +35,7 @@ _PLAIN: Final = re.compile(rb"[\x20-\x7e]*")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
 _MAX_SOURCE: Final = 1_024
+_OURS: Final = "/parcours/"
 _INTEGERS: Final = range(-(2**31), 2**31)
 
 _strict: Final = msgspec.json.Decoder()
@@ -235,6 +236,8 @@ def _check(attributes: dict[str, Any]) -> None:
     for name in _REQUIRED:
         if attributes.get(name) in (None, ""):
             raise Unacceptable("ce_missing_attribute", f"A CloudEvent needs {name}, not empty.", f"/{name}")
+    if str(attributes["source"]).startswith(_OURS):
+        raise Unacceptable("ce_invalid_attribute", f"Sources that begin with {_OURS} are our own.", "/source")
     for name, given in attributes.items():
         if not _is_attribute(name, given):
             raise Unacceptable("ce_invalid_attribute", pointer=_pointer(name))

@@ -30,7 +30,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 LONG = st.sampled_from(["s" * 1_024, "s" * 1_025])
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "specversion": VALUES | st.sampled_from(["1.0", "0.3", "2.0", 1.0]),
-    "source": VALUES | LONG,
+    "source": VALUES | LONG | st.sampled_from(["/parcours/x", "/sources/shop"]),
     "data_base64": VALUES | st.sampled_from(["YQ==", "YQ", "Y===", "Y Q="]),
     **dict.fromkeys(("id", "type", "subject", "time", "datacontenttype", "dataschema", "groupid", "data"), VALUES),
     **dict.fromkeys(("ext1", "sequence", "userId", "a_b", "a-b", "", "é1", "DATA"), VALUES),

@@ -160,6 +160,24 @@ async def test_a_body_that_is_not_awaited_is_answered_and_the_connection_ends(na
     assert b"connection: close" in rest.lower()
 
 
+async def test_nothing_of_a_customer_a_key_or_a_body_is_logged(
+    native: NativeServed, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "leaks-if-logged"
+    with caplog.at_level(logging.DEBUG):
+        for answer in (
+            await native.post(other(subject=secret, data={"email": secret}), **{"Idempotency-Key": secret}),
+            await native.post([other(type="$identify", data={"email": secret}), {secret: secret}], BATCH),
+            await native.post({secret: secret}, Cookie=secret),
+        ):
+            assert answer.status_code in (202, 400)
+        async with native.client() as client:
+            refusal = await client.post(PATH, json=EVENT, auth=(secret, ""))
+    assert refusal.status_code == 401
+    assert caplog.records
+    assert secret not in "".join(str(record.__dict__) for record in caplog.records if record.name.startswith("ingest"))
+
+
 async def test_a_trace_is_carried_along(native: NativeServed) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     receipt_of(await native.post(EVENT, traceparent=trace))

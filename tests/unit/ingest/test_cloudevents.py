@@ -186,6 +186,7 @@ def test_another_version_is_refused_before_its_attributes_are_looked_at(version:
         ("type", ["x"], "/type"),
         ("source", "s" * 1_025, "/source"),
         ("source", "a\nb", "/source"),
+        ("source", "/parcours/stage_engine", "/source"),
         ("subject", "", "/subject"),
         ("subject", {"id": 1}, "/subject"),
         ("time", 1_700_000_000, "/time"),

@@ -83,9 +83,10 @@ def test_cloud_events_of_two_producers_that_both_count_one_two_three_are_two_eve
     sources = ["https://shop.example/orders", "https://shop.example/carts"]
     found = [read_envelope(stored(msgspec.structs.replace(envelope(), source=source))) for source in sources]
     assert [each.message_id for each in found] == [f"{source}#m-1" for source in sources]
+    assert message_id_of("urn:a", "cloudevent-1") != message_id_of("urn:b", "cloudevent-1")
 
 
-@pytest.mark.parametrize("event_id", ["42", "x" * 255, "", "é" * 200])
+@pytest.mark.parametrize("event_id", ["42", "x" * 255, "", "é" * 200, "cloudevent-1"])
 @pytest.mark.parametrize("source", ["urn:shop", "https://example.com/" + "s" * 1_000, "/sources/shop"])
 def test_a_message_id_fits_the_tables_and_stays_as_it_is_when_read_again(source: str, event_id: str) -> None:
     once = message_id_of(source, event_id)

@@ -55,6 +55,7 @@ MEANINGS = {
     "max_body": "The largest body of a request in bytes, once decoded: 65536 to 16777216.",
     "max_event": "The largest event in bytes: 1024 to 921600.",
     "public_operations": "`false`: `/metrics`, `/docs` and `/openapi.json` need a token, `/readyz` tells no details.",
+    "share_port": "`true`: several `parcours ingest` listen on one port, and the system deals out connections.",
 }
 SETTINGS_HEAD = """# Settings
 

@@ -28,7 +28,7 @@ class Settings:
     `topic_prefix`: put before every name on Apache Kafka, so that several installations can share one.
     `..._events_per_second`, `..._burst`: what may come from one key and from one address. `trusted_proxies`: addresses
     and networks with commas between. `max_body`, `max_event`: bytes. `public_operations`: whether metrics and the API's
-    description are for everybody.
+    description are for everybody. `share_port`: whether several processes may listen on the same port.
     """
 
     host: str = "127.0.0.1"
@@ -65,6 +65,7 @@ class Settings:
     max_body: int = 4 * 1024 * 1024
     max_event: int = 256 * 1024
     public_operations: bool = True
+    share_port: bool = False
 
     @property
     def cluster(self) -> bool:
@@ -198,6 +199,7 @@ _READERS: dict[str, Callable[[str, str], object]] = {
     "topic_prefix": _prefix,
     "trusted_proxies": _proxies,
     "public_operations": _yes_or_no,
+    "share_port": _yes_or_no,
 }
 
 

@@ -27,12 +27,18 @@ class CannotListen(ServiceError):
     code = "cannot_listen"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `PortTaken`, `CannotListen`."""
+def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `PortTaken`, `CannotListen`.
+
+    `share`: other processes of the same user that share as well may listen there too, and the system deals out
+    connections among them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
         listener.setblocking(False)

@@ -127,7 +127,7 @@ async def running_system(
     from services.processes.assembly import assemble
 
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(listen(settings.host, settings.port))
+        listener = stack.enter_context(listen(settings.host, settings.port, share=settings.share_port))
         folder = DataFolder(settings.data_dir)
         if not settings.cluster:
             folder.lock()

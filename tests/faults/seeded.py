@@ -48,6 +48,12 @@ MUTANTS: tuple[Mutant, ...] = (
                 "                task = asyncio.ensure_future(self._committer.run(add, self._within))\n"
                 "                task.add_done_callback(lambda done: done.cancelled() or done.exception())\n",
             ),
+            Edit(
+                "services/eventlog/embedded_writer.py",
+                "        if self._closed or not self._committer.begin(add, told):\n            return False\n",
+                "        if self._closed or not self._committer.begin(add, print):\n            return False\n"
+                "        asyncio.get_running_loop().call_soon(told, None)\n",
+            ),
         ),
     ),
     Mutant(

@@ -272,6 +272,25 @@ async def test_a_request_may_come_in_pieces(served: Served, size: int) -> None:
     assert len(await served.records(EVENTS)) == 2
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v1/track",
+        "/v1/track/",
+        "/v1/%74rack",
+        "/v1/track%00",
+        "/v1/../v1/track",
+        "/v1/batch/",
+        "/v1/import//",
+        "/V1/track",
+    ],
+)
+async def test_only_the_exact_path_leads_to_the_door(served: Served, path: str) -> None:
+    head = f"POST {path}?writeKey=good HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    assert (await served.raw(head.encode())).startswith(b"HTTP/1.1 404")
+    assert served.switch.appends == 0
+
+
 LARGE: Final = {
     "2 million zeros": b'{"batch":[%s0]}' % (b"0," * 2_000_000),
     "a million objects": b'{"batch":[%s{}]}' % (b"{}," * 1_000_000),

@@ -17,7 +17,7 @@ from services.runtime.ids import Ids
 from services.storage.keys import KeyRing
 from services.web.auth import Auth
 from services.web.body_limit import BodyLimit
-from services.web.description import complete_description
+from services.web.description import complete_description, describe_transport
 from services.web.facts import PageReads
 from services.web.operations import HealthReader, Metric, operations_router
 from services.web.pages import PageBuilder, pages_router
@@ -111,6 +111,7 @@ def assemble(parts: WebParts) -> ASGIApp:
     auth = Auth(parts.keys, SessionAuth(parts.sessions, parts.keys))
     if parts.document is not None:
         parts.document(app)
+    describe_transport(app)
     answers: dict[int | str, dict[str, Any]] = problem_responses("unauthorized", "scope")
     for router in parts.api:
         app.include_router(router, dependencies=[Depends(auth.read)], responses=answers)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from schemas.events import Refusal
 from schemas.problems import PROBLEM_CONTENT_TYPE, PROBLEMS, Problem, problem
 
-__all__ = ["complete_description"]
+__all__ = ["complete_description", "describe_transport"]
 
 _JSON: Final = "application/json"
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
@@ -69,17 +69,37 @@ _HEADERS: Final = {"401": _WHO, "429": _RETRY, "503": _RETRY}
 
 def complete_description(app: FastAPI) -> None:
     """Let the document of `app` name every answer of its own routes; those that others add to it stay as they are."""
+    _extend(app, _complete)
+
+
+def describe_transport(app: FastAPI) -> None:
+    """Name for every operation, whoever described it, what the server refuses before it looks at the address."""
+    _extend(app, _complete_transport)
+
+
+def _extend(app: FastAPI, extend: Callable[[dict[str, Any]], None]) -> None:
+    """Let `extend` change the document once, after whatever extended it before."""
     plain: Callable[[], dict[str, Any]] = app.openapi
     done: list[dict[str, Any]] = []
 
-    def completed() -> dict[str, Any]:
+    def extended() -> dict[str, Any]:
         document = plain()
         if not any(document is known for known in done):
-            _complete(document)
+            extend(document)
             done.append(document)
         return document
 
-    app.openapi = completed  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    app.openapi = extended  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _complete_transport(document: dict[str, Any]) -> None:
+    for _path, operation in _operations(document):
+        for code in _TRANSPORT:
+            _add_of_transport(operation["responses"], code)
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+    if (readiness := document["paths"].get("/readyz")) is not None:
+        told = readiness["get"]["responses"]["503"]["content"][_JSON]
+        told["examples"] = {"not_ready": {"value": _NOT_READY}, **told["examples"]}
 
 
 def _complete(document: dict[str, Any]) -> None:
@@ -92,8 +112,6 @@ def _complete(document: dict[str, Any]) -> None:
             _as_problem(status, response)
         for code in (*_codes(operation), *_OWN.get(path, ())):
             _add(responses, code)
-        for code in _TRANSPORT:
-            _add_of_transport(responses, code)
         operation["responses"] = dict(sorted(responses.items()))
     for link in _LINKS:
         _link(document["paths"], *link)
@@ -102,9 +120,6 @@ def _complete(document: dict[str, Any]) -> None:
         schemas.pop(name, None)
     for model in (Problem, Refusal):
         schemas.setdefault(model.__name__, _schema(model, schemas))
-    if (readiness := document["paths"].get("/readyz")) is not None:
-        told = readiness["get"]["responses"]["503"]["content"][_JSON]
-        told["examples"] = {"not_ready": {"value": _NOT_READY}, **told["examples"]}
 
 
 def _link(paths: dict[str, Any], origin: str, status: str, target: str, place: str) -> None:
@@ -169,6 +184,8 @@ def _add(responses: dict[str, Any], code: str) -> None:
 def _add_of_transport(responses: dict[str, Any], code: str) -> None:
     kind = PROBLEMS[code]
     response = responses.setdefault(str(kind.status), {"description": kind.title})
+    if "$ref" in response:  # those of the tracking routes, which have this shape and name these codes
+        return
     told = response.setdefault("content", {}).setdefault(_JSON, {})
     schema = told.setdefault("schema", _REFUSAL)
     if schema != _REFUSAL and _REFUSAL not in schema.get("anyOf", ()):

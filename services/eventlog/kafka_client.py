@@ -10,11 +10,15 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     InvalidProducerEpoch,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
     RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -36,6 +40,12 @@ _WAY_OUT = "Check that it runs, and check KAFKA_BOOTSTRAP_SERVERS."
 _STOP_SECONDS = 3.0
 _SIZES = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
+_FORBIDDEN = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,11 @@ def error_of(error: BaseException, cluster: Cluster) -> LogError:
     if isinstance(error, _FENCED):
         return Fenced("Another publisher of the same name took over. This one stops.")
     kind = type(error).__name__
+    if isinstance(error, _FORBIDDEN):
+        return LogUnavailable(
+            f"Apache Kafka at {cluster.bootstrap_servers} forbids this user what it asked for ({kind})."
+            " Give it the rights on its topics, groups and transactional ids."
+        )
     return LogUnavailable(f"Apache Kafka at {cluster.bootstrap_servers} does not answer ({kind}). {_WAY_OUT}")
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from localservers import Certificates
 from services.eventlog.kafka import KafkaEventLog
+from services.eventlog.kafka_client import Cluster, error_of
 from services.eventlog.kafka_security import PLAINTEXT, Security
 from services.eventlog.port import LogRefused, LogUnavailable
 from services.runtime.clock import ManualClock
@@ -119,6 +121,15 @@ async def test_a_broker_that_is_away_is_no_refusal(secured_kafka: SecuredKafka) 
         with pytest.raises(LogUnavailable, match="Check that it runs"):
             await log.start()
         await log.close()
+
+
+def test_who_lacks_a_right_is_not_told_that_the_broker_is_away() -> None:
+    error = error_of(TopicAuthorizationFailedError("parcours.events"), Cluster("broker:9093"))
+    assert isinstance(error, LogUnavailable)
+    assert str(error) == (
+        "Apache Kafka at broker:9093 forbids this user what it asked for (TopicAuthorizationFailedError)."
+        " Give it the rights on its topics, groups and transactional ids."
+    )
 
 
 def test_no_password_is_shown_by_what_holds_it() -> None:

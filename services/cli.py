@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from services.errors import ServiceError
+from services.eventlog.port import LogError
 from services.processes.running import FAILED, REFUSED, run_process, tell_error
 from services.settings import DEFAULT_PORT, InvalidSetting, Settings, load_settings
 
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings.log_level, settings.log_format)
         command: Command = parsed.command
         return command(parsed, settings)
-    except (ServiceError, InvalidSetting) as error:
+    except (ServiceError, LogError, InvalidSetting) as error:
         tell_error(error)
         return REFUSED
     except KeyboardInterrupt:

@@ -56,7 +56,7 @@ def test_a_system_runs_on_secured_servers_and_logs_no_password(
     assert PASSWORD not in (tmp_path / "parcours.log").read_text() + migrated.err
 
 
-@pytest.mark.parametrize("command", ["run", "ingest", "stage-engine", "migrate"])
+@pytest.mark.parametrize("command", ["run", "ingest", "stage-engine", "migrate", "verify"])
 def test_a_wrong_password_of_the_broker_ends_every_command_with_a_sentence(
     settings: dict[str, str], environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_a_wrong_password_of_the_broker_ends_every_command_with_a_sentence(
     assert "Password7" not in said
 
 
-@pytest.mark.parametrize("command", ["run", "ingest", "stage-engine", "migrate"])
+@pytest.mark.parametrize("command", ["run", "ingest", "stage-engine", "migrate", "verify"])
 def test_a_wrong_password_of_the_database_ends_every_command_with_a_sentence(
     settings: dict[str, str],
     environment: pytest.MonkeyPatch,

@@ -6,6 +6,7 @@ limits on what has not yet arrived in full, deadlines, and answers that programs
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote
 
@@ -367,8 +368,10 @@ class DoorProtocol(HttpToolsProtocol):
             return
         if refusal is not None:
             self.transport.write(self._bytes(refusal, closing=True))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        # The client may be gone by now, and the loop not know it yet.
+        with suppress(OSError):
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
         self.flow.resume_reading()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

@@ -14,7 +14,7 @@ from typing import Final
 from schemas.language_yaml import InvalidDefinition
 from services.errors import code_of, sentence_of
 
-__all__ = ["FAILED", "OK", "REFUSED", "LoopLag", "collect_rarely", "run_process", "tell_error"]
+__all__ = ["FAILED", "OK", "REFUSED", "LoopLag", "collect_rarely", "keep", "run_process", "tell_error"]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -109,6 +109,15 @@ def collect_rarely() -> None:
     gc.set_threshold(*_COLLECT)
 
 
+def keep() -> None:
+    """Never look through what there is now for garbage again: what a started process is made of lives as long as it.
+
+    Looking through all of it would stop everything else for some hundredths of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def run_process(main: Main) -> int:
     """Run a process until it ends or is told to stop by SIGTERM or SIGINT; return its exit code.
 
@@ -119,6 +128,7 @@ def run_process(main: Main) -> int:
     def is_up() -> None:
         nonlocal up
         up = True
+        keep()
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["CORPUS", "WRITE_KEY", "Sent"]
+__all__ = ["API_TOKEN", "CORPUS", "WRITE_KEY", "Sent"]
 
 WRITE_KEY = "wk_of_the_fuzz_tests"
+API_TOKEN = "pt_of_the_fuzz_tests"
 _BASIC = b"Basic " + base64.b64encode(f"{WRITE_KEY}:".encode())
+_TOKEN = {"Authorization": f"Bearer {API_TOKEN}"}
 _AT = "2026-11-03T10:00:00.000Z"
 
 _TRACK = {
@@ -92,6 +94,10 @@ CORPUS: tuple[Sent, ...] = (
     _get("/v1/batch", b"OPTIONS", {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}),
     _get(f"/v1/projects/{WRITE_KEY}/settings"),
     _get(f"/sourceConfig/?writeKey={WRITE_KEY}"),
+    _get("/v1/catalog?q=order", headers=_TOKEN),
+    _get("/v1/catalog/coverage", headers=_TOKEN),
+    _get("/v1/rejected?limit=10", headers=_TOKEN),
+    _get("/v1/lifecycles", headers=_TOKEN),
     _post("/v1/events", _CLOUD_EVENT, {"Content-Type": "application/cloudevents+json", "Idempotency-Key": "k-1"}),
     _post("/v1/events", [_CLOUD_EVENT] * 3, {"Content-Type": "application/cloudevents-batch+json"}),
     _post("/v1/events", [_CLOUD_EVENT, _CLOUD_EVENT]),

@@ -257,7 +257,7 @@ def _heavy(sent: Sent, dice: random.Random) -> Sent:
 
 _MUTATORS: Final[Sequence[Mutator]] = (_body, _json, _header, _target, _method, _encoded, _delivery)
 _WEIGHTS: Final = (6, 14, 6, 2, 1, 2, 2)
-_HEAVY_ONE_IN: Final = 1_000
+_HEAVY_ONE_IN: Final = 400
 
 
 def with_length(sent: Sent) -> Sent:

@@ -10,8 +10,10 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from threading import Thread, get_ident
 from time import thread_time
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -25,17 +27,17 @@ from schemas.records import Record, StoredRecord, read_envelope
 from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.bootstrap import Replacements, make_container, migrate
 from services.eventlog.embedded import EmbeddedEventLog
-from services.processes.running import collect_rarely
+from services.processes.running import collect_rarely, keep
 from services.processes.system import running_system
 from services.runtime.clock import SystemClock
 from services.settings import load_settings
 from services.web.create import create_app
-from tests.fuzz.corpus import WRITE_KEY, Sent
+from tests.fuzz.corpus import API_TOKEN, WRITE_KEY, Sent
 from tests.support.services import CHECKOUT
 
-__all__ = ["API_TOKEN", "Answer", "Asked", "Watched", "asked", "served", "watched"]
+__all__ = ["Answer", "Asked", "Watched", "asked", "served", "watched"]
 
-API_TOKEN: Final = "pt_of_the_fuzz_tests"
+_TRACE_LINES: Final = 9
 _UNREACHED: Final = "1000000000"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_A_TARGET: Final = re.compile(rb"[^\x21-\x7e]")
@@ -100,13 +102,14 @@ class _CheckedLog(EmbeddedEventLog):
 
 
 class Watched:
-    """The loop, and what was seen while it ran. `longest` is the greatest CPU time of one callback, in seconds."""
+    """The loop, and what was seen meanwhile: `longest` is the greatest CPU seconds of a callback of `thread`."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.thread = get_ident()
         self.longest = 0.0
         self.what = ""
-        self.errors: list[str] = []
+        self.errors: Counter[str] = Counter()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run the loop until this is done."""
@@ -124,12 +127,13 @@ class Watched:
 
 
 class _Errors(logging.Handler):
-    def __init__(self, found: list[str]) -> None:
+    def __init__(self, found: Counter[str]) -> None:
         super().__init__(logging.ERROR)
         self._found = found
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._found.append(self.format(record))
+        lines = self.format(record).splitlines()
+        self._found["\n".join([lines[0], *lines[1:][-_TRACE_LINES:]])] += 1
 
 
 @contextmanager
@@ -144,6 +148,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     run: Callable[[asyncio.Handle], None] = asyncio.Handle._run
 
     def timed(handle: asyncio.Handle) -> None:
+        if get_ident() != found.thread:
+            run(handle)
+            return
         before = thread_time()
         run(handle)
         spent = thread_time() - before
@@ -154,10 +161,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
     handler, thresholds = _Errors(found.errors), gc.get_threshold()
     logging.getLogger().addHandler(handler)
-    # As in the product; and what the tests have loaded by now is not looked through again and again.
     collect_rarely()
-    gc.collect()
-    gc.freeze()
     try:
         yield found
     finally:
@@ -219,7 +223,9 @@ def asked(target: Watched, folder: Path) -> Iterator[Asked]:
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield Asked(target, target.run(start()), log.checked.records)
+        app = target.run(start())
+        keep()
+        yield Asked(target, app, log.checked.records)
     finally:
         target.run(stack.aclose())
 
@@ -295,31 +301,33 @@ async def _asked(app: Any, sent: Sent) -> Answer | None:
 
 @contextmanager
 def served(target: Watched, folder: Path) -> Iterator[int]:
-    """The process with the door, with its own log, on a real socket: its port."""
-    up: asyncio.Future[int] = target.loop.create_future()
-    stop = asyncio.Event()
+    """The process with the door, with its own log, on a real socket: its port.
+
+    It has a thread of its own, and only what runs there is timed: what the clients do is not the door's fault.
+    """
+    up: Future[tuple[int, Callable[[], object]]] = Future()
 
     async def serve() -> None:
-        settings = load_settings(_settings(folder), folder / "none")
-        async with running_system(settings, ("ingest",)) as system:
-            up.set_result(system.port)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with running_system(load_settings(_settings(folder), folder / "none"), ("ingest",)) as system:
+            target.thread = get_ident()
+            up.set_result((system.port, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 
-    running = target.loop.create_task(serve())
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            target.errors[f"the process ended: {error!r}"] += 1
+            if not up.done():
+                up.set_exception(error)
 
-    async def started() -> int:
-        either: list[asyncio.Future[Any]] = [up, running]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not up.done():
-            await running
-        return up.result()
-
-    async def ended() -> None:
-        stop.set()
-        await running
-
-    port = target.run(started())
+    thread = Thread(target=run, name="fuzzed", daemon=True)
+    thread.start()
+    port, stop = up.result()
+    keep()
     try:
         yield port
     finally:
-        target.run(ended())
+        stop()
+        thread.join()

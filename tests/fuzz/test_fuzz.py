@@ -91,6 +91,7 @@ class _Run:
             item,
             f"fuzz, {self.kind}, seed {OPTIONS.seed}: {self.inputs} inputs; {counted};"
             f" longest callback {self.target.longest * 1_000:.1f} ms of CPU,"
+            f" ({self.target.what[:300]}),"
             f" memory {', '.join(f'{size:.1f}' for size in self.memory)} MB",
         )
         wrong = []
@@ -100,7 +101,7 @@ class _Run:
             wrong.append(f"nothing else could run for {self.target.longest * 1_000:.0f} ms: {self.target.what}")
         if grown >= GROWTH_MB:
             wrong.append(f"the memory grew by {grown:.1f} MB")
-        wrong += [f"logged: {error}" for error in self.target.errors[:MOST_EXAMPLES]]
+        wrong += [f"logged {count} times: {error}" for error, count in self.target.errors.most_common(MOST_EXAMPLES)]
         assert not wrong, "\n".join(wrong)
 
 

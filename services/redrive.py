@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from ingest.domain.admission import Admission
@@ -26,8 +26,9 @@ from services.storage.sources import DEFAULT_RULES, SourceRules
 
 __all__ = ["NotRedrivable", "Redrive", "Redriven", "Redriver", "again", "original"]
 
-APPENDED_AT_ONCE: Final = 200
+APPENDED_AT_ONCE: Final = 100
 APPENDED_BYTES: Final = 2 * 1024 * 1024
+_PAGE: Final = 500
 _RUN: Final = 100
 _RUN_BYTES: Final = 2 * 1024 * 1024
 _GAP: Final = 8
@@ -93,24 +94,35 @@ class Redriver:
 
     async def run(self, workspace: str, wanted: Redrive) -> Redriven:
         """Redrive. Raises `Refused` (``log_unavailable``), `LogError`, `StorageError`; what is done then stays done."""
+        result = Redriven()
         async with self._lock:
-            items = await asyncio.to_thread(self._items, workspace, wanted)
             rules = await asyncio.to_thread(self._rules, workspace)
-            result = Redriven()
-            ready: list[_Ready] = []
-            for run in _runs(items):
-                for item, record in await self._read(run):
-                    await asyncio.sleep(0)
-                    records = self._made(item, record, rules, result)
-                    if records is not None:
-                        ready.append(_Ready(item, records))
-                if len(ready) >= APPENDED_AT_ONCE or sum(one.item.size for one in ready) >= APPENDED_BYTES:
-                    await self._append(ready, wanted.dry, result)
-                    ready = []
-            await self._append(ready, wanted.dry, result)
-            if len(items) >= wanted.limit:
-                result.following = items[-1].where
-            return result
+            left, page = wanted.limit, wanted
+            while left > 0:
+                page = replace(page, limit=min(left, _PAGE))
+                items = await asyncio.to_thread(self._items, workspace, page)
+                await self._redrive(items, rules, result, dry=wanted.dry)
+                left -= len(items)
+                if len(items) < page.limit or wanted.places is not None:
+                    return result
+                page = replace(page, after=items[-1].where)
+        result.following = page.after
+        return result
+
+    async def _redrive(
+        self, items: Sequence[Rejected], rules: Mapping[str, SourceRules], result: Redriven, *, dry: bool
+    ) -> None:
+        ready: list[_Ready] = []
+        for run in _runs(items):
+            for item, record in await self._read(run):
+                await asyncio.sleep(0)
+                records = self._made(item, record, rules, result)
+                if records is not None:
+                    ready.append(_Ready(item, records))
+            if len(ready) >= APPENDED_AT_ONCE or sum(one.item.size for one in ready) >= APPENDED_BYTES:
+                await self._append(ready, dry, result)
+                ready = []
+        await self._append(ready, dry, result)
 
     def _items(self, workspace: str, wanted: Redrive) -> list[Rejected]:
         if wanted.places is None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from schemas.ids import DEFAULT_WORKSPACE
 from schemas.records import StoredRecord
@@ -49,17 +49,31 @@ class RejectedIndex:
         self._at_once = _FEW
 
     async def run(self) -> None:
-        """Keep the index level until stopped."""
-        while not self._stopping.is_set():
-            try:
-                await self.catch_up()
-            except (LogError, StorageError) as error:
-                log.warning("rejected.index_delayed", extra={"code": code_of(error)})
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+        """Keep the index level until stopped; a log or a database that is away is waited for."""
+        stopping = asyncio.create_task(self._stopping.wait(), name="rejected index, stop")
+        try:
+            while not stopping.done():
+                await self._look_until(stopping)
+                await asyncio.wait({stopping}, timeout=LOOK_EVERY)
+        finally:
+            stopping.cancel()
+
+    async def _look_until(self, stopping: asyncio.Task[Any]) -> None:
+        looking = asyncio.create_task(self._look(), name="rejected index")
+        try:
+            await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
+
+    async def _look(self) -> None:
+        try:
+            await self.catch_up()
+        except (LogError, StorageError) as error:
+            log.warning("rejected.index_delayed", extra={"code": code_of(error)})
+        except Exception:
+            # Nobody's events depend on the index: what is wrong with it must not end the door.
+            log.exception("rejected.index_failed")
 
     def stop(self) -> None:
         """End soon."""

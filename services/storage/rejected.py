@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -180,11 +181,12 @@ class RejectedStore:
 
     def mark(self, places: Sequence[RejectedPlace], now: int) -> None:
         """Note that these were sent through the door again, at `now` (ms), unless that is noted already."""
+        if not places:
+            return
+        here = and_(_items.c.partition == bindparam("of_partition"), _items.c.position == bindparam("at_position"))
+        once = update(_items).where(here, _items.c.redriven_at.is_(None)).values(redriven_at=now)
         with self._database.transaction() as transaction:
-            for place in places:
-                here = and_(_items.c.partition == place[0], _items.c.position == place[1])
-                once = update(_items).where(here, _items.c.redriven_at.is_(None)).values(redriven_at=now)
-                transaction.connection.execute(once)
+            transaction.connection.execute(once, [{"of_partition": each[0], "at_position": each[1]} for each in places])
 
     def _rows(self, query: Any) -> list[Rejected]:
         with self._database.reading() as transaction:

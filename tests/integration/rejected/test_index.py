@@ -10,10 +10,12 @@ import pytest
 from schemas.records import Headers, Record
 from schemas.times import DAY
 from schemas.topics import REJECTED, topic_table
+from services import rejected_index
 from services.eventlog.embedded import EmbeddedEventLog
-from services.eventlog.port import TopicPartition
+from services.eventlog.port import LogUnavailable, TopicPartition
 from services.rejected_index import RejectedIndex
 from services.storage.database import Database
+from services.storage.errors import StorageUnavailable
 from services.storage.rejected import RejectedFilter, RejectedPlace, RejectedStore, metadata
 
 NOW = 1_795_358_000_000
@@ -161,3 +163,52 @@ async def test_filters_and_pages_fit_together(log: EmbeddedEventLog, store: Reje
     assert found == list(range(NOW + 29, NOW + 9, -1))
     assert store.counts("default", wanted) == {"no_identity": 20}
     assert store.newest("default", RejectedFilter(source="elsewhere"), None, 10) == []
+
+
+class Trouble(EmbeddedEventLog):
+    """A log that answers as it is told to."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(path, clock)
+        self.error: Exception | None = None
+        self.hanging = asyncio.Event()
+
+    async def bounds(self, position: TopicPartition) -> tuple[int, int]:
+        if self.error is not None:
+            raise self.error
+        self.hanging.set()
+        await asyncio.Event().wait()
+        return 0, 0
+
+
+@pytest.mark.parametrize(
+    "error", [LogUnavailable("It is away."), StorageUnavailable("It is away."), ZeroDivisionError()], ids=type
+)
+async def test_whatever_happens_to_the_index_ends_nothing_else(
+    tmp_path: Path, clock: Clock, store: RejectedStore, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejected_index, "LOOK_EVERY", 0.01)
+    log = Trouble(tmp_path / "other.db", clock)
+    log.error = error
+    index = RejectedIndex(log, store, PARTITIONS)
+    running = asyncio.create_task(index.run())
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    log.error = None
+    await log.hanging.wait()
+    index.stop()
+    async with asyncio.timeout(5):
+        await running
+
+
+async def test_an_index_that_is_cancelled_leaves_nothing_behind(
+    tmp_path: Path, clock: Clock, store: RejectedStore
+) -> None:
+    log = Trouble(tmp_path / "other.db", clock)
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(RejectedIndex(log, store, PARTITIONS).run())
+    await log.hanging.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before

@@ -5,6 +5,7 @@ log, how long one callback keeps the loop, how much memory there is.
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import re
@@ -121,8 +122,11 @@ class Watched:
 
     @staticmethod
     def resident() -> float:
-        """The memory of this process in MB, after everything that is garbage was given back."""
+        """The memory of this process in MB, after what is not used any more was given back, if that can be told."""
         gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
         return float(psutil.Process().memory_info().rss) / 1e6
 
 

@@ -112,10 +112,11 @@ def spoiled_wire(dice: random.Random) -> bytes:
             return raw
 
 
-async def exchanged(port: int, data: bytes, cuts: Sequence[int] = ()) -> list[Answer]:
+async def exchanged(port: int, data: bytes, cuts: Sequence[int] = (), patience: float = _QUIET_SECONDS) -> list[Answer]:
     """Send bytes, in pieces that end at `cuts`, and return the answers: the first, and what came with it.
 
-    No answer is one, too: whoever sends half a request may have to wait until it is too late. Raises `BadAnswer`.
+    No answer within `patience` seconds is one, too: whoever sends half a request may have to wait until it is too late.
+    Raises `BadAnswer`.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = bytearray()
@@ -126,7 +127,7 @@ async def exchanged(port: int, data: bytes, cuts: Sequence[int] = ()) -> list[An
                 await asyncio.sleep(0)
         with suppress(OSError, TimeoutError):
             while not _answers(received, data):
-                piece = await asyncio.wait_for(reader.read(65_536), _QUIET_SECONDS)
+                piece = await asyncio.wait_for(reader.read(65_536), patience)
                 received += piece
                 if not piece:
                     break

@@ -98,11 +98,11 @@ def _end_now() -> None:
     os._exit(FAILED)
 
 
-_COLLECT: Final = (50_000, 20, 50)
+_COLLECT: Final = (10_000, 50, 100)
 
 
 def collect_rarely() -> None:
-    """Look for cyclic garbage rarely; there is next to none.
+    """Look for cyclic garbage rarely, as there is next to none, and among so few objects that nobody waits for it.
 
     An engine's states live as long as its cache: looking through them again and again cost a sixth of its CPU time.
     """

@@ -3,8 +3,10 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -20,6 +22,7 @@ STALL_SECONDS = 0.05
 GROWTH_MB = 24.0
 REQUESTS_AT_ONCE = 64
 CONNECTIONS_AT_ONCE = 256
+REPEATS = 3
 MOST_EXAMPLES = 10
 GOOD_PATIENCE_SECONDS = 20.0
 PARTS = 5
@@ -27,6 +30,8 @@ PARTS = 5
 
 SECONDS_FOR_A_THOUSAND = 20
 """A slow machine's; only the time limit of the tests follows from it."""
+
+_T = TypeVar("_T")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + SECONDS_FOR_A_THOUSAND * OPTIONS.inputs // 1_000)]
 
@@ -61,6 +66,8 @@ class _Run:
         self.inputs = inputs
         self.statuses: Counter[int] = Counter()
         self.memory: list[float] = []
+        self.longest = 0.0
+        self.what = ""
         self.bad = 0
         self.examples: list[str] = []
 
@@ -70,6 +77,26 @@ class _Run:
             if start * PARTS >= self.inputs * (len(self.memory) + 1):
                 self.memory.append(self.target.resident())
             yield range(start, min(start + at_once, self.inputs))
+
+    def quickly(self, send: Callable[[], _T]) -> _T:
+        """Send some inputs, and see how long they keep the loop at most; returns the first answers.
+
+        A stall that is the inputs' doing comes again when they are sent again. What comes once is the machine's: the
+        kernel may have worked for others in the thread's time.
+        """
+        self.target.forget()
+        found = send()
+        longest, what = self.target.longest, self.target.what
+        for _ in range(REPEATS):
+            if longest < STALL_SECONDS:
+                break
+            self.target.forget()
+            send()
+            if self.target.longest < longest:
+                longest, what = self.target.longest, self.target.what
+        if longest > self.longest:
+            self.longest, self.what = longest, what
+        return found
 
     def saw(self, number: int, shown: object, sent: bytes, answer: Answer | None) -> None:
         """Check an answer; what is wrong is told at the end, with the numbers of some inputs."""
@@ -91,15 +118,15 @@ class _Run:
         tell(
             item,
             f"fuzz, {self.kind}, seed {OPTIONS.seed}: {self.inputs} inputs; {counted};"
-            f" longest callback {self.target.longest * 1_000:.1f} ms of CPU,"
-            f" ({self.target.what[:300]}),"
+            f" longest callback {self.longest * 1_000:.1f} ms of CPU,"
+            f" ({self.what[:120]}),"
             f" memory {', '.join(f'{size:.1f}' for size in self.memory)} MB",
         )
         wrong = []
         if self.bad:
             wrong += [f"{self.bad} bad answers (PARCOURS_FUZZ_SEED={OPTIONS.seed})", *self.examples]
-        if self.target.longest >= STALL_SECONDS:
-            wrong.append(f"nothing else could run for {self.target.longest * 1_000:.0f} ms: {self.target.what}")
+        if self.longest >= STALL_SECONDS:
+            wrong.append(f"nothing else could run for {self.longest * 1_000:.0f} ms: {self.what}")
         if grown >= GROWTH_MB:
             wrong.append(f"the memory grew by {grown:.1f} MB")
         wrong += [f"logged {count} times: {error}" for error, count in self.target.errors.most_common(MOST_EXAMPLES)]
@@ -112,10 +139,9 @@ def test_no_request_makes_the_application_fail_stall_or_grow(
     run = _Run("request", target, OPTIONS.requests)
     with asked(target, tmp_path / "data") as ask:
         _all_are_good(ask)
-        target.forget()
         for numbers in run.chunks(REQUESTS_AT_ONCE):
             sent = [spoiled(_dice("request", number)) for number in numbers]
-            for number, each, answer in zip(numbers, sent, ask(sent), strict=True):
+            for number, each, answer in zip(numbers, sent, run.quickly(partial(ask, sent)), strict=True):
                 run.saw(number, each, each.method + b" ", answer)
         _all_are_good(ask)
         run.end(request.node)
@@ -145,13 +171,13 @@ def test_no_bytes_on_a_connection_make_the_process_fail_stall_or_grow(
     run = _Run("connection", target, OPTIONS.raw)
     good = CORPUS[0].raw()
     with served(target, tmp_path / "data") as port:
-        target.forget()
         for numbers in run.chunks(CONNECTIONS_AT_ONCE):
             dice = [_dice("connection", number) for number in numbers]
             sent = [spoiled_wire(each) for each in dice]
             cuts = [sorted(each.randrange(len(data) + 1) for _ in range(each.choice((0, 0, 1, 3))))
                     for each, data in zip(dice, sent, strict=True)]  # fmt: skip
-            for number, data, answers in zip(numbers, sent, _exchange_all(target, port, sent, cuts), strict=True):
+            found = run.quickly(partial(_exchange_all, target, port, sent, cuts))
+            for number, data, answers in zip(numbers, sent, found, strict=True):
                 for answer in answers or (None,):
                     run.saw(number, data, data, answer)
             answers = target.run(exchanged(port, good, patience=GOOD_PATIENCE_SECONDS))

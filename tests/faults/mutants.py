@@ -25,6 +25,8 @@ _CACHES = shutil.ignore_patterns("__pycache__", ".*_cache", "*.log")
 _PATIENCE_SECONDS = 600
 _BROKEN = re.compile(r"GuaranteeBroken: (?P<name>[^:\n]+)")
 _RED = 1
+_BROKER = "broker"
+_FEW = {"PARCOURS_TEST_BROKER_KILLS": "1", "PARCOURS_TEST_BROKER_PAUSES": "2"}
 
 
 class MutantNotApplied(Exception):
@@ -45,12 +47,12 @@ def _ignored(folder: str, names: list[str]) -> set[str]:
     return _CACHES(folder, names) | (_LEFT_OUT if Path(folder) == CHECKOUT else set())
 
 
-def _run(checkout: Path, shape: str) -> tuple[int, str, float]:
-    """The kill test of one shape in a checkout: exit code, output and seconds."""
-    command = [sys.executable, "-m", "pytest", "tests/faults/test_kill.py", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["--tb=short", "-k", shape]
+def _run(checkout: Path, test: str, shape: str) -> tuple[int, str, float]:
+    """One fault test of one shape in a checkout: exit code, output and seconds."""
+    command = [sys.executable, "-m", "pytest", f"tests/faults/test_{test}.py", "-x", "-q", "-p", "no:cacheprovider"]
+    command += ["--tb=short", "-k", shape if test == "kill" else _BROKER]
     started = time.monotonic()
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **_FEW, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
             command,
@@ -75,7 +77,7 @@ def _judge(mutant: Mutant) -> tuple[bool, str]:
             apply(mutant, copy)
         except MutantNotApplied as error:
             return False, f"NOT APPLIED  {error}"
-        code, output, seconds = _run(copy, mutant.shape)
+        code, output, seconds = _run(copy, mutant.test, mutant.shape)
     broken = _BROKEN.search(output)
     if code == _RED and broken is not None:
         return True, f"killed  {mutant.name} ({mutant.shape}, {seconds:.0f} s)\n        by: {broken['name']}"
@@ -90,9 +92,11 @@ def main(words: Sequence[str]) -> int:
     if not chosen:
         print("No mutant has that in its name. There are:", *(f"  {mutant.name}" for mutant in MUTANTS), sep="\n")
         return 2
-    for shape in sorted({mutant.shape for mutant in chosen}):
-        code, output, seconds = _run(CHECKOUT, shape)
-        print(f"{'green' if code == 0 else 'RED'}   the checkout as it is ({shape}, {seconds:.0f} s)", flush=True)
+    for test, shape in sorted({(mutant.test, mutant.shape) for mutant in chosen}):
+        code, output, seconds = _run(CHECKOUT, test, shape)
+        print(
+            f"{'green' if code == 0 else 'RED'}   the checkout as it is ({test}, {shape}, {seconds:.0f} s)", flush=True
+        )
         if code != 0:
             print(output[-6_000:])
             return 1

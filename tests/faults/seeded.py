@@ -22,6 +22,7 @@ class Mutant:
     name: str
     shape: Literal["embedded", "cluster"]
     edits: tuple[Edit, ...]
+    test: Literal["kill", "door_faults"] = "kill"
 
 
 _CONDITION = " WHERE processor = %s AND topic = %s AND partition = %s AND next_offset = %s AND epoch = %s"
@@ -127,5 +128,20 @@ MUTANTS: tuple[Mutant, ...] = (
                 "    last = state.published_through\n",
             ),
         ),
+    ),
+    Mutant(
+        "a refused sender is not told when to come back",
+        "cluster",
+        (Edit("ingest/http.py", "if refusal.status in (429, 503):", "if refusal.status == 429:"),),
+        "door_faults",
+    ),
+    Mutant(
+        "a request waits for the broker as long as it takes",
+        "cluster",
+        (
+            Edit("ingest/reading.py", "ANSWER_SECONDS: Final = 2.5", "ANSWER_SECONDS: Final = 6.5"),
+            Edit("services/eventlog/kafka.py", "APPEND_SECONDS = 3.0", "APPEND_SECONDS = 7.0"),
+        ),
+        "door_faults",
     ),
 )

@@ -14,7 +14,7 @@ from ingest.domain.encoding import basic_user
 from ingest.domain.limits import MAX_BATCH
 from ingest.domain.parsing import json_text, parse_batch, parse_event
 from ingest.errors import Refused
-from ingest.handlers import Door
+from ingest.handlers import RECORD_BYTES, Door
 from ingest.ports import Source
 from ingest.reading import ANSWER_SECONDS, deadline_in, named_headers
 from ingest.requests import BATCH, METRICS, checked_content_type, inbound_of
@@ -113,6 +113,7 @@ class Lane:
             if len(parsed.raw) > SLICE:
                 return False
             door.charge(source, address, len(parsed.raw))
+            held += RECORD_BYTES * len(parsed.raw)
             request = door.request(source, inbound_of(kind, b"", headers, address), parsed, received_at)
             admission = Admission(parsed, request, door.policy.plan)
             admission.admit()

@@ -307,7 +307,7 @@ class DoorProtocol(HttpToolsProtocol):
     def _answer(self, refusal: Refused | None) -> None:
         """Write the lane's answer."""
         self._deciding = False
-        if self._deaf or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         closing = self._draining and not self.pipeline
         self.transport.write(self._bytes(refusal, closing=closing))

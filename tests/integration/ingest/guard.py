@@ -15,7 +15,7 @@ from schemas.topics import TOPICS
 from services.processes.running import collect_rarely
 from tests.integration.ingest.serving import Served
 
-__all__ = ["WATCHED", "Watched", "guarded"]
+__all__ = ["WATCHED", "Stalled", "Watched", "guarded"]
 
 Watched = Literal["time", "memory"]
 WATCHED: Final[tuple[Watched, ...]] = ("time", "memory")
@@ -23,10 +23,15 @@ WATCHED: Final[tuple[Watched, ...]] = ("time", "memory")
 
 STALL_SECONDS: Final = 0.05
 SLACK_BYTES: Final = 1024 * 1024
-READ_BYTES: Final = 8 * 1024 * 1024
-"""What one event of the greatest size can take while it is read: one is read at a time, whatever comes."""
+READ_BYTES: Final = 12 * 1024 * 1024
+"""What one event of the greatest size can take while it is read (one is read at a time, whatever comes), or the records
+of a batch of as many events as are allowed, however short (they count as in flight)."""
 
 _PAUSE: Final = 0.001
+
+
+class Stalled(AssertionError):
+    """The loop was held up. Where the machine is busy with other things it may have been that: it is tried again."""
 
 
 class _Loop:
@@ -71,8 +76,8 @@ async def guarded(
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-    if watched == "time":
-        assert loop.longest < STALL_SECONDS, loop.longest
+    if watched == "time" and loop.longest >= STALL_SECONDS:
+        raise Stalled(f"{loop.longest:.3f} s")
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
     assert served.door.in_flight.bytes == 0
     for topic in TOPICS:

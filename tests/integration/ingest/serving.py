@@ -159,6 +159,8 @@ async def serving(folder: Path, prepare: Callable[[Served], None] | None = None)
         lifespan="off",
         log_config=None,
         access_log=False,
+        server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
     server = served.server = Server(config)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest import handlers, http, reading
+from ingest import handlers, http, lane, reading
 from ingest.domain.limits import MAX_BODY
 from ingest.http import ROUTES
 from schemas.records import header, read_envelope
@@ -452,9 +452,9 @@ async def test_a_body_that_never_comes_ends_in_a_timeout(served: Served, monkeyp
 
 
 async def test_too_much_in_flight_is_put_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_IN_FLIGHT", 1_000)
+    monkeypatch.setattr(reading, "MAX_IN_FLIGHT", 4_000)
     async with served.client() as client:
-        answer = await client.post("/v1/track", json={**TRACK, "p": "x" * 1_000})
+        answer = await client.post("/v1/track", json={**TRACK, "p": "x" * 4_000})
         assert refused(answer) == (429, "too_many_requests")
         assert answer.headers["retry-after"] == "2"
         assert (await client.post("/v1/track", json=TRACK)).content == SUCCESS
@@ -476,6 +476,7 @@ async def test_a_bug_is_answered_without_a_trace(served: Served, monkeypatch: py
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(handlers, "Admission", broken)
+    monkeypatch.setattr(lane, "Admission", broken)
     async with served.client() as client:
         answer = await client.post("/v1/track", json=TRACK)
     assert refused(answer) == (500, "internal_error")

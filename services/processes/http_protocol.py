@@ -32,6 +32,12 @@ LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
 FED_AT_ONCE: Final = 64 * 1024
 DECIDED_AT_ONCE: Final = 100
+CROWDED: Final = 16
+"""So many heads in one piece are many requests. Whatever waits for its turn takes memory, so they are parsed in small
+slices, and none while others wait."""
+
+SLICE_OF_CROWD: Final = 512
+_END_OF_HEAD: Final = b"\r\n\r\n"
 _NO_UPGRADE: Final = "Other protocols are not spoken here. Send the request as HTTP/1.1, without Upgrade."
 _NO_HEAD: Final = "The headers did not arrive in time. Send the request again."
 _CROWDED: Final = "Too many connections are open. Send the request again later."
@@ -71,6 +77,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._moved = False
         self._active = True
         self._rest = bytearray()
+        self._feeding = False
         self._decided = 0
         self._deaf = False
         self._draining = False
@@ -104,27 +111,36 @@ class DoorProtocol(HttpToolsProtocol):
                 self.transport.close()
             return
         self._active = True
-        if self._rest or len(data) > FED_AT_ONCE:
+        if self._rest or self.pipeline or len(data) > FED_AT_ONCE or data.count(_END_OF_HEAD) > CROWDED:
             self._rest += data
             self._feed_some()
         else:
             self._feed(data)
 
     def _feed_some(self) -> None:
-        """Parse a slice of what came, and the next one when others had their turn."""
+        """Parse a slice of what came, and the next one when others had their turn, and no request waits for its own."""
         if self._deaf:
             self._rest.clear()
             return
+        self._feeding = True
         self.flow.pause_reading()
-        decided = self._decided
-        while self._rest and self._decided - decided < DECIDED_AT_ONCE:
-            data = bytes(self._rest[:FED_AT_ONCE])
-            del self._rest[:FED_AT_ONCE]
+        decided, rest = self._decided, self._rest
+        while rest and not self.pipeline and self._decided - decided < DECIDED_AT_ONCE:
+            size = SLICE_OF_CROWD if rest.count(_END_OF_HEAD, 0, FED_AT_ONCE) > CROWDED else FED_AT_ONCE
+            data = bytes(rest[:size])
+            del rest[:size]
             self._feed(data)
-        if self._rest:
-            self.loop.call_soon(self._feed_some)
-        elif not self.pipeline:
+        self._feeding = False
+        if not self.pipeline:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Parse what is left, or else read more."""
+        if not self._rest:
             self.flow.resume_reading()
+        elif not self._feeding:
+            self._feeding = True
+            self.loop.call_soon(self._feed_some)
 
     def _feed(self, data: bytes) -> None:
         self._moved = False
@@ -179,6 +195,9 @@ class DoorProtocol(HttpToolsProtocol):
             headers.append((name, value))
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                # The parser lets other codings stand before it, and would leave them undone.
+                self._stop(Refused("bad_request"))
 
     def on_headers_complete(self) -> None:
         """All headers are there: the lane takes the request, or the application."""
@@ -195,6 +214,7 @@ class DoorProtocol(HttpToolsProtocol):
             and (kind := ROUTES.get(self.url)) is not None
             and self._lane is not None
             and not self._under_way
+            and not self.flow.write_paused
             and not self.expect_100_continue
             and not self._draining
             and parser.should_keep_alive()
@@ -239,12 +259,12 @@ class DoorProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.pipeline:
-            self.flow.resume_reading()
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last_word is not None:
             self._end(self._last_word)
-        else:
-            self.flow.resume_reading()
+            return
+        if not self.pipeline:
+            self._go_on()
 
     @property
     def _under_way(self) -> bool:
@@ -254,6 +274,8 @@ class DoorProtocol(HttpToolsProtocol):
     def _start_cycle(self) -> RequestResponseCycle:
         """Give the request to the application, after those that came before it."""
         parsed = httptools.parse_url(self.url)
+        if b"#" in self.url:
+            self._stop(Refused("bad_request"))
         if parsed.path is None:
             self._stop(Refused("bad_request"))
         before = self._under_way

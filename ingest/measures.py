@@ -15,7 +15,9 @@ Samples = list[tuple[Mapping[str, str], float]]
 
 
 class Family(NamedTuple):
-    """One metric as Prometheus understands it: its name without a prefix, `counter` or `gauge`, and a line on it."""
+    """One metric as Prometheus understands it: its name without a prefix, `counter`, `gauge` or `histogram`, and a line
+    on it. What a sample is called beyond the name, its label ``""`` says: `_bucket`, `_sum` or `_count` of a histogram.
+    """
 
     name: str
     kind: str
@@ -89,10 +91,10 @@ class Measures:
             _counted("requests_refused_total", "tracking requests refused, by code", "code", self.refused),
             _counted("requests_limited_total", "tracking requests over a limit, by source", "source", self.limited),
             Family("ingest_in_flight_bytes", "gauge", "bytes of the requests under way", [({}, float(in_flight))]),
-            *_histogram("ingest_request_seconds", "from a whole request to its answer",
+            _histogram("ingest_request_seconds", "from a whole request to its answer",
                         [({"kind": kind, "status": f"{status}xx"}, found) for (kind, status), found in requests]),
-            *_histogram("ingest_log_seconds", "how long the event log took for an append", [({}, self.log)]),
-            *_histogram("ingest_batch_events", "events per request", [({}, self.batches)]),
+            _histogram("ingest_log_seconds", "how long the event log took for an append", [({}, self.log)]),
+            _histogram("ingest_batch_events", "events per request", [({}, self.batches)]),
         ]  # fmt: skip
 
 
@@ -104,12 +106,9 @@ def _counted(name: str, meaning: str, label: str, counts: Counter[str]) -> Famil
     return Family(name, "counter", meaning, [({label: key}, float(number)) for key, number in sorted(counts.items())])
 
 
-def _histogram(name: str, meaning: str, found: Sequence[tuple[Mapping[str, str], Histogram]]) -> list[Family]:
-    buckets: Samples = [
-        ({**labels, "le": bound}, float(number)) for labels, each in found for bound, number in each.buckets()
-    ]
-    return [
-        Family(f"{name}_bucket", "counter", f"{meaning}, up to each bound", buckets),
-        Family(f"{name}_sum", "counter", f"{meaning}, all together", [(of, each.sum) for of, each in found]),
-        Family(f"{name}_count", "counter", f"{meaning}, how many", [(of, float(each.count)) for of, each in found]),
-    ]
+def _histogram(name: str, meaning: str, found: Sequence[tuple[Mapping[str, str], Histogram]]) -> Family:
+    samples: Samples = []
+    for labels, each in found:
+        samples += [({"": "_bucket", **labels, "le": bound}, float(number)) for bound, number in each.buckets()]
+        samples += [({"": "_sum", **labels}, each.sum), ({"": "_count", **labels}, float(each.count))]
+    return Family(name, "histogram", meaning, samples)

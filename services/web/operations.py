@@ -55,7 +55,10 @@ class Liveness(BaseModel):
 
 
 class Metric:
-    """One metric in Prometheus's sense: `kind` is ``gauge`` or ``counter``; samples are (labels, value)."""
+    """One metric in Prometheus's sense: `kind` is ``gauge``, ``counter`` or ``histogram``; samples are (labels, value).
+
+    The label ``""`` is none: it is what a sample's name has beyond the metric's, as those of a histogram do.
+    """
 
     def __init__(self, name: str, kind: str, meaning: str, samples: Iterable[Sample]) -> None:
         """`name` without the prefix; `meaning` is one line with the unit."""
@@ -144,8 +147,9 @@ def prometheus_text(metrics: Iterable[Metric]) -> str:
     for metric in metrics:
         lines += [f"# HELP {metric.name} {metric.meaning}", f"# TYPE {metric.name} {metric.kind}"]
         for labels, value in metric.samples:
-            inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            lines.append(f"{metric.name}{{{inner}}} {value:.15g}" if inner else f"{metric.name} {value:.15g}")
+            called = metric.name + labels.get("", "")
+            inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items() if name)
+            lines.append(f"{called}{{{inner}}} {value:.15g}" if inner else f"{called} {value:.15g}")
     return "\n".join(lines) + "\n"
 
 

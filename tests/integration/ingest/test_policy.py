@@ -202,7 +202,7 @@ async def test_what_the_door_did_can_be_read_as_numbers(served: Served) -> None:
         await client.post("/v1/batch", json={"batch": bad})
         await client.post("/v1/track", content=b"{")
     found = {
-        (family.name, *labels.values()): value
+        (family.name + labels.get("", ""), *(label for name, label in labels.items() if name)): value
         for family in served.door.counts.families(served.door.in_flight.bytes)
         for labels, value in family.samples
     }

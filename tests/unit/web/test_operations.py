@@ -1,5 +1,6 @@
 """Probes and metrics: ready means progress; the text is what Prometheus reads."""
 
+from ingest.measures import Measures
 from services.runtime.health import PartitionHealth, WorkerHealth
 from services.web.operations import Metric, prometheus_text, readiness, worker_metrics
 
@@ -70,6 +71,19 @@ def test_metrics_are_written_in_prometheus_text_with_escaped_labels() -> None:
         'parcours_things_total{name="a\\"b\\\\c\\nd"} 1234567890\n'
         "parcours_things_total 0.25\n"
     )
+
+
+def test_a_histogram_is_one_metric_of_that_type() -> None:
+    measures = Measures(lambda: 4.0)
+    measures.answered("batch", 200, 3.98)
+    families = [family for family in measures.families(0) if family.name == "ingest_request_seconds"]
+    lines = prometheus_text([Metric(*family) for family in families]).splitlines()
+    assert lines[1] == "# TYPE parcours_ingest_request_seconds histogram"
+    assert lines[2] == 'parcours_ingest_request_seconds_bucket{kind="batch",status="2xx",le="0.005"} 0'
+    assert lines[-3] == 'parcours_ingest_request_seconds_bucket{kind="batch",status="2xx",le="+Inf"} 1'
+    assert lines[-2].startswith('parcours_ingest_request_seconds_sum{kind="batch",status="2xx"} 0.02')
+    assert lines[-1] == 'parcours_ingest_request_seconds_count{kind="batch",status="2xx"} 1'
+    assert [line for line in lines[2:] if line.startswith("#")] == []
 
 
 def test_workers_are_measured_per_processor_partition_and_topic() -> None:

@@ -285,7 +285,7 @@ async def test_what_waits_on_many_connections_takes_little_memory_and_is_answere
         reader, writer = connections[0]
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()
-        while served.server.server_state.connections:  # noqa: ASYNC110
+        while served.server.server_state.connections:  # noqa: ASYNC110 - nothing says when
             await asyncio.sleep(0.01)
 
 
@@ -308,11 +308,11 @@ async def test_who_does_not_read_answers_is_not_served_on(served: Served) -> Non
         deaf.setblocking(False)
         sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(deaf, one * 100_000))
         async with asyncio.timeout(20):
-            while not (found := list(served.server.server_state.connections)):  # noqa: ASYNC110
+            while not (found := list(served.server.server_state.connections)):  # noqa: ASYNC110 - nothing says when
                 await asyncio.sleep(0.01)
             (connection,) = found
             assert isinstance(connection, http_protocol.DoorProtocol)
-            while not connection.flow.write_paused:  # noqa: ASYNC110
+            while not connection.flow.write_paused:  # noqa: ASYNC110 - nothing says when
                 await asyncio.sleep(0.01)
         await asyncio.sleep(1)
         assert connection.transport.get_write_buffer_size() < 256 * 1024

@@ -196,9 +196,9 @@ class RejectedStore:
 def _fits(workspace: str, wanted: RejectedFilter) -> ColumnElement[bool]:
     found = [_items.c.workspace == workspace]
     if wanted.reason is not None:
-        found.append(_items.c.reason == wanted.reason)
+        found.append(_items.c.reason == _storable(wanted.reason))
     if wanted.source is not None:
-        found.append(_items.c.source == wanted.source)
+        found.append(_items.c.source == _storable(wanted.source))
     if wanted.since is not None:
         found.append(_items.c.at >= wanted.since)
     if wanted.before is not None:
@@ -207,6 +207,11 @@ def _fits(workspace: str, wanted: RejectedFilter) -> ColumnElement[bool]:
         redriven = _items.c.redriven_at
         found.append(redriven.is_not(None) if wanted.redriven else redriven.is_(None))
     return and_(*found)
+
+
+def _storable(text: str) -> str:
+    """What a text is in a row: PostgreSQL takes no U+0000."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _values(item: Rejected) -> Mapping[str, object]:

@@ -212,3 +212,10 @@ async def test_an_index_that_is_cancelled_leaves_nothing_behind(
     await asyncio.wait({running})
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+def test_a_filter_that_no_database_could_hold_finds_nothing(store: RejectedStore) -> None:
+    for wanted in (RejectedFilter(reason="no\x00identity"), RejectedFilter(source="\x00")):
+        assert store.counts("default", wanted) == {}
+        assert store.newest("default", wanted, None, 10) == []
+        assert store.in_order("default", wanted, None, 10) == []

@@ -124,11 +124,12 @@ class DoorProtocol(HttpToolsProtocol):
             return
         self._feeding = True
         self.flow.pause_reading()
-        decided, rest = self._decided, self._rest
-        while rest and not self.pipeline and self._decided - decided < DECIDED_AT_ONCE:
+        decided, rest, left = self._decided, self._rest, FED_AT_ONCE
+        while rest and left > 0 and not self.pipeline and self._decided - decided < DECIDED_AT_ONCE:
             size = SLICE_OF_CROWD if rest.count(_END_OF_HEAD, 0, FED_AT_ONCE) > CROWDED else FED_AT_ONCE
             data = bytes(rest[:size])
             del rest[:size]
+            left -= size
             self._feed(data)
         self._feeding = False
         if not self.pipeline:

@@ -121,7 +121,8 @@ async def answering(cluster: Cluster, seconds: float) -> AsyncIterator[None]:
         raise LogUnavailable(
             f"Apache Kafka at {cluster.bootstrap_servers} did not answer within {seconds:g} s. {_WAY_OUT}"
         ) from error
-    except (KafkaError, OSError) as error:
+    except (KafkaError, OSError, AssertionError) as error:
+        # The client asserts that it knows a broker; one that just came back may have told it of none.
         raise error_of(error, cluster) from error
 
 

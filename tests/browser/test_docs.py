@@ -64,7 +64,7 @@ def test_an_event_sent_from_the_docs_is_accepted(tab: Tab, shop: Shop) -> None:
     opened(page, shop)
     page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".modal-ux")
-    basic = dialog.locator(".auth-container").filter(has_text="Write key")
+    basic = dialog.locator(".auth-container").filter(has_text="(http, Basic)")
     basic.locator("input").first.fill(shop.write_key)
     basic.get_by_role("button", name="Apply credentials").click()
     dialog.get_by_role("button", name="Close").last.click()

@@ -11,7 +11,7 @@ from localservers import KafkaServer
 from schemas.records import Record, StoredRecord
 from schemas.topics import EVENTS, STAGE_CHANGES
 from services.eventlog import kafka
-from services.eventlog.port import LogUnavailable, PublisherState, Reader, TopicPartition
+from services.eventlog.port import EventLog, LogUnavailable, PublisherState, Reader, SequencedPublisher, TopicPartition
 from services.runtime.clock import SystemClock
 from tests.conformance.eventlog.support import Engine, Store, event, outbox, poll_on, read_all, sequences, take
 
@@ -52,8 +52,7 @@ async def test_a_broker_that_hangs_gives_typed_errors_in_time_and_afterwards_eve
             if await appended(writer.append([event(3, partition=1)])) == [None]:
                 break
             await asyncio.sleep(0.2)
-        again = log.publisher("stage_engine", 1)
-        last = await again.open(PublisherState(6, 2))
+        again, last = await patiently_opened(log)
         await again.publish(outbox(last + 1, 6))
         assert await sequences(log, 6) == [1, 2, 3, 4, 5, 6]
         values = {record.value for record in await read_all(log, EVENTS)}
@@ -61,6 +60,17 @@ async def test_a_broker_that_hangs_gives_typed_errors_in_time_and_afterwards_eve
         seen: set[bytes | None] = set()
         while b"3" not in seen:
             seen |= {record.value for records in (await patient_poll(reader)).values() for record in records}
+
+
+async def patiently_opened(log: EventLog) -> tuple[SequencedPublisher, int]:
+    """The next publisher of the same name, and how far the earlier one came; a broker that just came back may fail."""
+    while True:
+        publisher = log.publisher("stage_engine", 1)
+        try:
+            return publisher, await publisher.open(PublisherState(6, 2))
+        except LogUnavailable:
+            await publisher.close()
+            await asyncio.sleep(0.2)
 
 
 async def appended(attempt: Awaitable[object]) -> object:

@@ -129,8 +129,8 @@ class KeyRing:
 
     From the age of 30 s on they are read again beside the requests; from 50 s on requests wait for that, a second at
     most. So a revocation holds after a minute, and a slow database holds up nobody for long. When it does not answer,
-    keys that were valid stay so. `given` are keys that the environment brought (secret to key): they are valid without
-    being stored.
+    keys that were valid stay so, and of any other nobody can say whether it is one: that is not the same as unknown.
+    `given` are keys that the environment brought (secret to key): they are valid without being stored.
     """
 
     def __init__(self, database: Database, clock: Callable[[], int], given: Mapping[str, Key] | None = None) -> None:
@@ -153,7 +153,8 @@ class KeyRing:
     async def find(self, kind: KeyKind, secret: str) -> Key | None:
         """The key of that kind with that secret, or None.
 
-        Raises `StorageError` when keys could never be read, after two seconds at most.
+        Raises `StorageError` when the secret is not known and the keys cannot be read now, after two seconds at most:
+        it may be one that was made meanwhile.
         """
         found = await self._find(kind, secret)
         return None if found is None else found.key
@@ -169,7 +170,7 @@ class KeyRing:
         if not self._counts(found):
             failure = await self._refresh()
             found = self._named(key_id)
-            if failure is not None and self._read_at is None and found is None:
+            if failure is not None and found is None and all(each.key.id != key_id for each in self._known.values()):
                 raise failure
         return found is not None
 
@@ -195,7 +196,8 @@ class KeyRing:
             return found
         failure = await self._refresh()
         found = self._look(kind, digest)
-        if failure is not None and self._read_at is None and found is None:
+        # What is known, but has ended or is of the other kind, is refused for good; what is not may be new.
+        if failure is not None and digest not in self._known:
             raise failure
         return found
 
@@ -268,7 +270,7 @@ class WriteKeys:
         self._ring = ring
 
     async def source(self, write_key: str) -> Source | None:
-        """The source of a valid write key, or None. Raises `StorageError` if keys could never be read."""
+        """The source of a valid write key, or None. Raises `StorageError` if nobody can say now."""
         return await self._ring.source(write_key)
 
     def at_hand(self, write_key: str) -> Source | None:

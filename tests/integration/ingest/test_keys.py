@@ -234,6 +234,36 @@ async def test_valid_keys_stay_valid_while_the_database_is_away(tmp_path: Path) 
     database.close()
 
 
+async def test_a_key_made_just_before_the_database_went_away_is_not_called_unknown(database: Database) -> None:
+    now = NOW
+    ring = KeyRing(database, lambda: now)
+    add(database, "shop", SHOP)
+    add(database, "ended", Key(KeyKind.WRITE, "default", "shop", expires_at=NOW + 500))
+    assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+    add(database, "new", SHOP)
+    rename(database, "ingest_keys", "gone")
+    for moved in (1_000, 500, 500, 3_600_000):
+        now += moved
+        assert ring.source_at_hand("new") is None
+        with pytest.raises(StorageError):
+            await ring.find(KeyKind.WRITE, "new")
+        with pytest.raises(StorageError):
+            await ring.holds("key-of-a-new-session")
+        assert await ring.find(KeyKind.WRITE, "shop") == SHOP
+        assert await ring.find(KeyKind.WRITE, "ended") is None, "refused for good"
+        assert await ring.find(KeyKind.API, "shop") is None, "refused for good"
+        await settled(ring)
+    rename(database, "gone", "ingest_keys")
+    now += 1_000
+    assert await ring.find(KeyKind.WRITE, "new") == SHOP
+    assert await ring.find(KeyKind.WRITE, "never made") is None
+
+
+def rename(database: Database, name: str, other: str) -> None:
+    with database.transaction() as transaction:
+        transaction.connection.exec_driver_sql(f"ALTER TABLE {name} RENAME TO {other}")
+
+
 @pytest.mark.postgres
 async def test_keys_live_in_postgresql_too(tmp_path: Path, fresh_database: Callable[[], str]) -> None:
     database = Database(fresh_database())

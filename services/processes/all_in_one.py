@@ -1,6 +1,7 @@
 """`parcours run`: the door, the API, the pages, both engines and the notifier in one process."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +13,8 @@ from services.processes.system import System, running_system
 from services.settings import Settings
 
 __all__ = ["run_all_in_one", "run_services", "running_system", "say"]
+
+log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS: Final = 0.0005
 
@@ -42,7 +45,9 @@ async def _serve(settings: Settings, services: tuple[str, ...], stop: asyncio.Ev
 
 
 async def _greet(system: System) -> None:
-    if system.welcome is not None:
+    if system.settings.log_format == "json":
+        log.info("process.ready", extra={"address": system.address, "services": system.services})
+    elif system.welcome is not None:
         for line in await asyncio.to_thread(system.welcome):
             say(line)
     else:

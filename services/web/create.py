@@ -93,7 +93,9 @@ async def create_app(
     cursors = Cursors((await asyncio.to_thread(lambda: secret.value)).encode())
     reads = await asyncio.to_thread(_reads, container)
     page_reads = StoreReads(reads.stages, reads.segments, reads.messages, clock)
-    hook = FirstMinute(page_reads, clock, say).on_first_event if say is not None else None
+    # A log of objects is read by programs: nothing else may stand between them, and no customer in them.
+    told = FirstMinute(page_reads, clock, say if settings.log_format == "text" else None)
+    hook = told.on_first_event if say is not None else None
     catalog = await asyncio.to_thread(load_catalog, settings.definitions_dir)
     seen = Seen(frozenset((*catalog.entries, *catalog.aliases)))
     door = _door(container, keys, hook, TrackingPlan(catalog, seen))

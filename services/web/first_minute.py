@@ -100,8 +100,8 @@ class Welcome:
 class FirstMinute:
     """Tells what became of the first event that this process accepted, once the stage engine has applied it."""
 
-    def __init__(self, reads: FirstEventReads, clock: Clock, say: Callable[[str], None]) -> None:
-        """`say` prints a line."""
+    def __init__(self, reads: FirstEventReads, clock: Clock, say: Callable[[str], None] | None) -> None:
+        """`say` prints a line; None: it is told to the log, which holds no customers."""
         self._reads = reads
         self._clock = clock
         self._say = say
@@ -124,15 +124,21 @@ class FirstMinute:
             except StorageError:
                 found = None
             if found is not None:
-                self._say(self._line(event, found))
+                self._tell(event, found)
                 return
             await asyncio.sleep(_LOOK_EVERY)
         # One that was sent before an earlier stop changes nothing now, and is no news to the stage engine.
         with suppress(StorageError):
             if (found := await asyncio.to_thread(self._reads.applied, event.subject, event.name, 0)) is not None:
-                self._say(f"{self._line(event, found)} (sent before)")
+                self._tell(event, found, " (sent before)")
                 return
-        log.warning("first_event.not_applied", extra={"event": event.name})
+        log.warning("first_event.not_applied", extra={"name_of_event": event.name})
+
+    def _tell(self, event: FirstEvent, found: Applied, remark: str = "") -> None:
+        if self._say is None:
+            log.info("first_event.applied", extra={"name_of_event": event.name, "stage": found.after})
+        else:
+            self._say(self._line(event, found) + remark)
 
     def _line(self, event: FirstEvent, found: Applied) -> str:
         sdk = " ".join(part for part in (event.library, event.version) if part) or "no SDK named"

@@ -82,6 +82,18 @@ async def test_an_event_that_was_sent_before_an_earlier_stop_is_told_as_such(mon
     assert [since for _, _, since in reads.questions] == [1000, 1000, 1000, 0]
 
 
+async def test_the_log_is_told_of_the_first_event_without_its_customer(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    minute = FirstMinute(Reads(Applied("default", "stage", "decision", "adoption")), ManualClock(1000), None)
+    minute.on_first_event(EVENT)
+    await minute.told()
+    (record,) = (record for record in caplog.records if record.name == first_minute.__name__)
+    assert record.message == "first_event.applied"
+    assert vars(record)["name_of_event"] == "Order Completed"
+    assert vars(record)["stage"] == "adoption"
+    assert "ada" not in str(vars(record))
+
+
 def made(folder: Path) -> Created:
     """What a first start makes."""
     (folder / "credentials.env").write_text("PARCOURS_WRITE_KEY=wk_1\nPARCOURS_API_TOKEN=pt_1\n")

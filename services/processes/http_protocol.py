@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 4_000
 HEAD_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 20.0
+"""Whoever takes no byte of what is written for so long does not read: the connection ends, at most as long again later.
+"""
+
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
 FED_AT_ONCE: Final = 64 * 1024
@@ -40,6 +44,7 @@ SLICE_OF_CROWD: Final = 512
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _NO_UPGRADE: Final = "Other protocols are not spoken here. Send the request as HTTP/1.1, without Upgrade."
 _NO_HEAD: Final = "The headers did not arrive in time. Send the request again."
+_HOST: Final = "Send the header Host, and only once."
 _CROWDED: Final = "Too many connections are open. Send the request again later."
 
 _Headers = list[tuple[bytes, bytes]]
@@ -73,6 +78,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._head_bytes = 0
+        self._hosts = 0
         self._stalled = 0
         self._moved = False
         self._active = True
@@ -84,18 +90,28 @@ class DoorProtocol(HttpToolsProtocol):
         self._why: Refused | None = None
         self._last_word: Refused | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A client connected."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+        self._watch = self.loop.call_later(WRITE_SECONDS, self._abort_if_unread)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._deaf = True
         self._unset_keepalive_if_required()
         self._unset_timer()
+        if self._watch is not None:
+            self._watch.cancel()
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """The client took most of what was written."""
+        self._unsent = 0
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """No more requests: answer those under way, then close."""
@@ -176,7 +192,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._in_head = self._moved = True
-        self._head_bytes = self._stalled = 0
+        self._head_bytes = self._stalled = self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
         """The next part of the address."""
@@ -194,7 +210,9 @@ class DoorProtocol(HttpToolsProtocol):
         if self._in_head:
             name = name.lower()
             headers.append((name, value))
-            if name == b"expect" and value.lower() == b"100-continue":
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
             elif name == b"transfer-encoding" and value.lower() != b"chunked":
                 # The parser lets other codings stand before it, and would leave them undone.
@@ -208,6 +226,8 @@ class DoorProtocol(HttpToolsProtocol):
         method = parser.get_method()
         if parser.should_upgrade():
             self._stop(Refused("method_not_allowed") if method == b"CONNECT" else Refused("bad_request", _NO_UPGRADE))
+        if self._hosts != 1 and (self._hosts or parser.get_http_version() != "1.0"):
+            self._stop(Refused("bad_request", _HOST))
         if len(self.connections) > CONNECTIONS:
             self._stop(Refused("unavailable", _CROWDED))
         if (
@@ -405,6 +425,19 @@ class DoorProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
         else:
             self.transport.close()
+
+    def _abort_if_unread(self) -> None:
+        """End a connection that took nothing of what waits to be written since this was last asked.
+
+        Nothing is added while it waits, but for one answer of the lane. A transport that closes waits for it, too.
+        """
+        waits = self.flow.write_paused or self.transport.is_closing()
+        unsent = self.transport.get_write_buffer_size() if waits else 0
+        if unsent and 0 < self._unsent <= unsent:
+            self.transport.abort()
+            return
+        self._unsent = unsent
+        self._watch = self.loop.call_later(WRITE_SECONDS, self._abort_if_unread)
 
     def _unset_timer(self) -> None:
         if self._timer is not None:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import socket
+from contextlib import suppress
 from typing import Final
 
 import pytest
@@ -229,6 +230,37 @@ async def test_odd_requests_get_plain_answers(
         assert statuses(await served.raw(raw)) == [status]
 
 
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        (b"1.1", [], 400),
+        (b"1.1", [b"x", b"x"], 400),
+        (b"1.1", [b"x", b"y"], 400),
+        (b"1.1", [b""], 200),
+        (b"1.0", [], 200),
+        (b"1.0", [b"x"], 200),
+        (b"1.0", [b"x", b"y"], 400),
+    ],
+)
+@pytest.mark.parametrize("path", [b"/v1/track", b"/v1/track?x=y"])
+async def test_a_request_names_its_host_once(
+    served: Served, version: bytes, hosts: list[bytes], status: int, path: bytes
+) -> None:
+    lines = [b"POST %s HTTP/%s" % (path, version), *(b"Host: " + host for host in hosts), b"Connection: close"]
+    head = b"\r\n".join([*lines, b"Content-Length: %d" % len(TRACK), BASIC, b""])
+    answer = await served.raw(head + TRACK)
+    assert statuses(answer) == [status]
+    if status == 400:
+        assert told(answer) == (400, "bad_request")
+    assert served.switch.appends == (status == 200)
+
+
+async def test_a_trailer_names_no_host(served: Served) -> None:
+    chunked = b"%x\r\n%s\r\n0\r\nHost: y\r\n\r\n" % (len(TRACK), TRACK)
+    answer = await served.raw(request(chunked, b"Transfer-Encoding: chunked", length=False) + BYE)
+    assert statuses(answer) == [200, 404]
+
+
 async def test_an_absolute_address_means_its_path(served: Served) -> None:
     assert statuses(await served.raw(request(path=b"http://other:1/v1/track") + BYE)) == [200, 404]
 
@@ -271,7 +303,7 @@ async def test_ten_thousand_requests_at_once_on_one_connection_are_served_in_ord
 async def test_what_waits_on_many_connections_takes_little_memory_and_is_answered_in_order(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    least, number = b"GET / HTTP/1.1\r\n\r\n", 14_000
+    least, number = b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 14_000
     connections = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(4)]
     served.switch.open.clear()
     async with guarded(served, caplog, "memory", 4 * number * len(least)):
@@ -292,7 +324,7 @@ async def test_what_waits_on_many_connections_takes_little_memory_and_is_answere
 async def test_requests_that_wait_are_served_when_their_turn_comes(served: Served) -> None:
     served.switch.open.clear()
     large = request(b'{"batch":[],"x":"%b"}' % (b"y" * 300_000), path=b"/v1/batch")
-    several = (b"GET /a HTTP/1.1\r\n\r\n" * 40 + large) * 5
+    several = (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 40 + large) * 5
     waiting = asyncio.create_task(served.raw(request() + several + request(), several, BYE))
     await served.switch.reached.wait()
     await asyncio.sleep(0.05)
@@ -317,6 +349,50 @@ async def test_who_does_not_read_answers_is_not_served_on(served: Served) -> Non
         await asyncio.sleep(1)
         assert connection.transport.get_write_buffer_size() < 256 * 1024
         sending.cancel()
+
+
+@pytest.mark.parametrize("ending", [b"", b"GARBAGE\r\n\r\n"])
+async def test_who_reads_no_answer_does_not_keep_a_connection(
+    served: Served, ending: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.5)
+    connections = served.server.server_state.connections
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.setblocking(False)
+        await loop.sock_connect(deaf, ("127.0.0.1", served.port))
+        one = request(b'{"batch":[]}', path=b"/v1/batch")
+        sending = asyncio.create_task(loop.sock_sendall(deaf, one * (100_000 if not ending else 400) + ending))
+        async with asyncio.timeout(20):
+            while not connections:  # noqa: ASYNC110 - nothing says when
+                await asyncio.sleep(0.01)
+            for each in list(connections):
+                own = each.transport.get_extra_info("socket")
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+            while connections:  # noqa: ASYNC110 - nothing says when
+                await asyncio.sleep(0.01)
+        with suppress(ConnectionError):
+            await sending
+
+
+async def test_who_reads_slowly_gets_every_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.3)
+    one, number = request(b'{"batch":[]}', path=b"/v1/batch"), 8_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=2_048)
+    sending = asyncio.create_task(_all_written(writer, one * number + BYE))
+    answer = b""
+    while piece := await reader.read(100_000):
+        answer += piece
+        await asyncio.sleep(0.002)
+    assert statuses(answer) == [200] * number + [404]
+    await sending
+    writer.close()
+
+
+async def _all_written(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000])

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.errors import ServiceError
 from services.eventlog.port import EventLog, OffsetOutOfRange, TopicPartition
 from services.rejected_index import DOOR
+from services.storage.errors import StorageError
 from services.storage.rejected import Rejected, RejectedFilter, RejectedPlace, RejectedStore
 from services.storage.sources import DEFAULT_RULES, SourceRules
 
@@ -79,8 +81,9 @@ class _Ready(NamedTuple):
 class Redriver:
     """Redrives what one system's door and processors rejected. One run at a time in a process.
 
-    Ids stay as they were, or would have been: what was appended and not noted, because the process died in between, is
-    appended again and has no second effect.
+    What is appended is claimed first, so that of several processes one appends it. Ids stay as they were, or would have
+    been: what was appended and not noted, because the process died in between, is appended again once the claim is old,
+    and has no second effect.
     """
 
     def __init__(self, door: Door, event_log: EventLog, store: RejectedStore, rules: Rules, partitions: int) -> None:
@@ -184,6 +187,22 @@ class Redriver:
         if dry or not ready:
             result.accepted += len(ready)
             return
+        now = self._door.now()
+        claimed = await asyncio.to_thread(self._store.claim, [one.item.where for one in ready], now)
+        mine = [one for one in ready if one.item.where in claimed]
+        if len(mine) < len(ready):
+            result.skipped["under_way"] += len(ready) - len(mine)
+        left = set(claimed)
+        try:
+            if mine:
+                await self._append_claimed(mine, left, result)
+        finally:
+            # If the database is away, the claims end by themselves.
+            with suppress(StorageError):
+                await asyncio.to_thread(self._store.release, sorted(left), now)
+
+    async def _append_claimed(self, ready: Sequence[_Ready], left: set[RejectedPlace], result: Redriven) -> None:
+        """Append, note what is done, and take it out of what is `left` to be released."""
         records = [record for one in ready for record in one.records]
         errors = iter(await self._door.append(records, deadline_in()))
         done: list[RejectedPlace] = []
@@ -195,6 +214,7 @@ class Redriver:
                 result.accepted += 1
                 done.append(one.item.where)
         await asyncio.to_thread(self._store.mark, done, self._door.now())
+        left.difference_update(done)
 
 
 class NotRedrivable(ServiceError):

@@ -28,7 +28,10 @@ from sqlalchemy.exc import IntegrityError
 
 from services.storage.database import Database
 
-__all__ = ["Rejected", "RejectedFilter", "RejectedPlace", "RejectedStore", "metadata"]
+__all__ = ["CLAIMED_FOR", "Rejected", "RejectedFilter", "RejectedPlace", "RejectedStore", "metadata"]
+
+CLAIMED_FOR: Final = 60_000
+"""So long (ms) nobody else redrives what a process has claimed. Far longer than it takes to append it."""
 
 metadata: Final = MetaData()
 
@@ -48,6 +51,7 @@ _items = Table(
     Column("size", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("redriven_at", BigInteger),
+    Column("claimed_at", BigInteger),
 )
 _by_time = Index("ingest_rejected_by_time", _items.c.workspace, _items.c.at, _items.c.partition, _items.c.position)
 
@@ -175,9 +179,28 @@ class RejectedStore:
         """Those of the workspace at these places, in the order in which they lie on the log."""
         if not places:
             return []
-        here = or_(*(and_(_items.c.partition == each[0], _items.c.position == each[1]) for each in places))
-        query = select(_items).where(_items.c.workspace == workspace, here)
+        query = select(_items).where(_items.c.workspace == workspace, _at(places))
         return self._rows(query.order_by(_items.c.partition, _items.c.position))
+
+    def claim(self, places: Sequence[RejectedPlace], now: int) -> set[RejectedPlace]:
+        """Claim them for one try, at `now` (ms); those that are open and that nobody has claimed of late."""
+        if not places:
+            return set()
+        claimed = _items.c.claimed_at
+        # What seems to be claimed in time to come was claimed by a clock that has been set back since.
+        free = or_(claimed.is_(None), claimed < now - CLAIMED_FOR, claimed > now + CLAIMED_FOR)
+        wanted = update(_items).where(_at(places), _items.c.redriven_at.is_(None), free).values(claimed_at=now)
+        with self._database.transaction() as transaction:
+            rows = transaction.connection.execute(wanted.returning(_items.c.partition, _items.c.position))
+            return {RejectedPlace(*row) for row in rows}
+
+    def release(self, places: Sequence[RejectedPlace], now: int) -> None:
+        """Let others try these, which were claimed at `now` (ms) and not redriven."""
+        if not places:
+            return
+        open_ = update(_items).where(_at(places), _items.c.redriven_at.is_(None), _items.c.claimed_at == now)
+        with self._database.transaction() as transaction:
+            transaction.connection.execute(open_.values(claimed_at=None))
 
     def mark(self, places: Sequence[RejectedPlace], now: int) -> None:
         """Note that these were sent through the door again, at `now` (ms), unless that is noted already."""
@@ -191,6 +214,10 @@ class RejectedStore:
     def _rows(self, query: Any) -> list[Rejected]:
         with self._database.reading() as transaction:
             return [_item(row) for row in transaction.connection.execute(query)]
+
+
+def _at(places: Sequence[RejectedPlace]) -> ColumnElement[bool]:
+    return or_(*(and_(_items.c.partition == each[0], _items.c.position == each[1]) for each in places))
 
 
 def _fits(workspace: str, wanted: RejectedFilter) -> ColumnElement[bool]:
@@ -234,5 +261,6 @@ def _values(item: Rejected) -> Mapping[str, object]:
 
 def _item(row: Row[Any]) -> Rejected:
     values = dict(row._mapping)
+    del values["claimed_at"]
     where = RejectedPlace(values.pop("partition"), values.pop("position"))
     return Rejected(where, **values)

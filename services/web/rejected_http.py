@@ -101,7 +101,9 @@ class RedriveView(BaseModel):
     accepted: int = Field(examples=[11], description="They are on the log now.")
     rejected: dict[str, int] = Field(examples=[{"no_identity": 1}], description="By code; they stay as they were.")
     skipped: dict[str, int] = Field(
-        examples=[{}], description="`expired`: the topic has dropped it. `not_an_event`: it is no event of anybody's."
+        examples=[{}],
+        description="`expired`: the topic has dropped it. `not_an_event`: it is no event of anybody's."
+        " `under_way`: another process is at it, or died over it within the last minute.",
     )
     next: str | None = Field(examples=[None], description="Where to go on; null: that was all.")
 

@@ -12,7 +12,7 @@ from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.bootstrap import SERVICES
 from services.storage.database import Transaction
 from services.storage.errors import StorageUnavailable
-from services.storage.rejected import RejectedStore
+from services.storage.rejected import CLAIMED_FOR, RejectedStore
 from stage_engine.handlers import StageProcessor
 from tests.integration.rejected.conftest import START, Client, Shape
 
@@ -100,8 +100,11 @@ async def test_a_process_that_dies_before_it_noted_what_it_did_has_no_second_eff
         await client.mode("open")
         with monkeypatch.context() as patched:
             patched.setattr(RejectedStore, "mark", unavailable)
+            patched.setattr(RejectedStore, "release", unavailable)
             answer = await client.ask("POST", "/v1/rejected/redrive", {})
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert (await client.redriven())["skipped"] == {"under_way": 1}
+        shape.clock.move(CLAIMED_FOR + 1)
         assert (await client.redriven())["accepted"] == 1
         assert len(await client.records(EVENTS)) == 2
         await client.until_read()

@@ -90,9 +90,11 @@ class KeyView(BaseModel):
     scopes: tuple[str, ...] = Field(examples=[[]])
     name: str | None = Field(examples=["web shop, 2026"])
     hint: str | None = Field(examples=["wk_3f…Qd"], description="How the secret begins and ends.")
-    given: bool = Field(description="Whether it comes from the environment: then it is changed there.")
+    given: bool = Field(
+        examples=[False], description="Whether it comes from the environment: then it is changed there."
+    )
     created_at: str | None = Field(examples=["2026-11-03T10:00:00.000Z"])
-    expires_at: str | None = Field(examples=[None])
+    expires_at: str | None = Field(examples=["2027-11-03T10:00:00.000Z"])
     revoked_at: str | None = Field(examples=[None])
     replaced_by: str | None = Field(examples=[None], description="The id of the key that took its place.")
 

@@ -57,7 +57,7 @@ class RejectedView(BaseModel):
     source: str = Field(examples=["web-shop"], description="The source whose write key sent it.")
     call: str | None = Field(examples=["track"], description="The call that the path named; `events`: a CloudEvent.")
     place: str | None = Field(examples=[None], description="Where it stood on the log when a processor gave it up.")
-    size: int = Field(examples=[312], description="Bytes of its body.")
+    size: int = Field(examples=[22], description="Bytes of its body.")
     rejected_at: str = Field(examples=["2026-11-03T10:00:00.000Z"])
     redriven_at: str | None = Field(examples=[None], description="When it was sent through the door again.")
 
@@ -82,7 +82,11 @@ class RejectedBody(RejectedView):
 class RedriveBody(BaseModel):
     """What to redrive: everything that fits, or `ids` alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "unknown_event", "source": "web-shop", "dry_run": True}]},
+    )
 
     reason: str | None = Field(default=None, max_length=64, examples=["unknown_event"])
     source: str | None = Field(default=None, max_length=64, examples=["web-shop"])

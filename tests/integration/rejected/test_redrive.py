@@ -218,6 +218,22 @@ async def test_parameters_that_mean_nothing_are_refused(shape: Shape, query: str
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
+@pytest.mark.parametrize("shape", ["embedded"], indirect=True)
+async def test_what_the_documentation_shows_can_be_sent_and_is_what_comes_back(shape: Shape) -> None:
+    async with shape.running() as client:
+        schemas = (await client.ask("GET", "/openapi.json")).json()["components"]["schemas"]
+        (example,) = schemas["RedriveBody"]["examples"]
+        shown = {name: field["examples"][0] for name, field in schemas["RejectedBody"]["properties"].items()}
+        assert (await client.redriven(**example))["accepted"] == 0
+        await client.post("/v1/track", shown["body"].encode())
+        (item,) = (await client.listed())["rejected"]
+        found = (await client.ask("GET", f"/v1/rejected/{item['id']}")).json()
+        own = ("id", "source", "rejected_at")
+        assert {name: found[name] for name in found if name not in own} == {
+            name: shown[name] for name in shown if name not in own
+        }
+
+
 @pytest.mark.timeout(90)
 async def test_only_the_named_ones_are_redriven(shape: Shape) -> None:
     async with shape.running() as client:

@@ -249,9 +249,9 @@ async def _parcel(
     if parcel.single:
         return parcel
     for found in listed(text):
-        if found is not None:
-            return found
         await asyncio.sleep(0)
+        if found is not None:
+            parcel = found
     return parcel
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.domain.limits import MAX_DEPTH, MAX_EVENT, MAX_NAME, MAX_PROPERTIES
-from ingest.domain.parsing import depth_of
+from ingest.domain.parsing import is_deeper, nul_in
 from ingest.domain.timing import Occurred, occurred, sent_at_of
 from ingest.errors import Unacceptable
 from ingest.ports import Source
@@ -88,7 +88,7 @@ def judge(event: Any, raw: bytes, request: Request) -> Accepted:
     get = event.get
     # Fewer brackets than levels allowed is the cheap proof that an event is not nested too deep.
     if request.suspicious or len(raw) > request.max_event or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-        _check_bounds(event, raw, request.max_event)
+        _check_bounds(raw, request.max_event)
     call = get("type")
     if call is None:
         call = request.call
@@ -129,30 +129,14 @@ def oversize(raw: bytes, limit: int) -> Unacceptable:
     return Unacceptable("event_too_large", f"An event may have {limit:,} bytes, and this one has {len(raw):,}.")
 
 
-def _check_bounds(event: dict[str, Any], raw: bytes, limit: int) -> None:
+def _check_bounds(raw: bytes, limit: int) -> None:
     """Size, depth and U+0000, looked at in full."""
     if len(raw) > limit:
         raise oversize(raw, limit)
-    if depth_of(event) > MAX_DEPTH:
+    if is_deeper(raw, MAX_DEPTH):
         raise Unacceptable("too_deep")
-    if b"\\u0000" in raw and any("\x00" in text for text in _texts(event)):
+    if nul_in(raw):
         raise Unacceptable("nul_in_string")
-
-
-def _texts(value: Any) -> list[str]:
-    """Every text and key anywhere in the value."""
-    texts: list[str] = []
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, str):
-            texts.append(found)
-        elif isinstance(found, dict):
-            texts.extend(found)
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
-    return texts
 
 
 def _occurred(event: dict[str, Any], request: Request) -> Occurred:

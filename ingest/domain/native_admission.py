@@ -80,9 +80,11 @@ def listed(text: bytes) -> Iterator[Parcel | None]:
     """
     # It must be a list by itself, or what follows it would be taken for a part of the object around it.
     _look_over(text)
+    yield None
     batch = b'{"batch":%b}' % text
     for _ in counting(batch):
         yield None
+    yield None
     yield Parcel(parse_batch(batch).raw, single=False)
 
 
@@ -127,10 +129,12 @@ class NativeAdmission:
 
         Raises `Refused` where the only event breaks the format, or where an event of a list is no JSON.
         """
-        left, stop = SLICE_BYTES, min(self.size, self._next + SLICE)
+        start, left, stop = self._next, SLICE_BYTES, min(self.size, self._next + SLICE)
         while self._next < stop and left > 0:
             raw = bytes(self._parcel.items[self._next])
             left -= len(raw)
+            if left < 0 and self._next > start:
+                break
             receipt: dict[str, Any] = {"index": self._next, "id": None, "status": "accepted"}
             self.receipts.append(receipt)
             try:
@@ -151,9 +155,11 @@ class NativeAdmission:
         receipt["id"] = event.attributes["id"]
         meaning = mapped(event)
         verdict, flags = self._judged(event, meaning, suspicious=_ESCAPED_NUL in raw)
-        source = str(event.attributes["source"])
+        source, value, context = str(event.attributes["source"]), meaning.value, meaning.context
+        # Reading it once more, for its fingerprint, shall not take as much memory again.
+        del event, meaning
         message_id = message_id_of(source, verdict.message_id)
-        known = fingerprint(request.source.workspace, verdict.subject, message_id, verdict.name, meaning.value)
+        known = fingerprint(request.source.workspace, verdict.subject, message_id, verdict.name, value)
         repeat = self._find(known)
         if repeat is not None:
             self.duplicates += 1
@@ -162,7 +168,8 @@ class NativeAdmission:
                 self.conflicts += 1
                 receipt["code"] = DUPLICATE_ID_CONFLICT
             return
-        self._accept(verdict, meaning, source, flags)
+        record = event_record(verdict, value, request, flags)
+        self._accept(verdict, _of_producer(record, source, context))
         self._fresh[known[0]] = known[1]
         self._prints[self._next] = known[0]
         if told := ((CLOCK_SKEW,) if verdict.skewed else ()) + flags + request.flags:
@@ -193,9 +200,7 @@ class NativeAdmission:
             return self._recent.find(event)
         return "same" if known == event[1] else "other"
 
-    def _accept(self, verdict: Accepted, meaning: Mapped, source: str, flags: tuple[str, ...]) -> None:
-        record = event_record(verdict, meaning.value, self._request, flags)
-        record = _of_producer(record, source, meaning.context)
+    def _accept(self, verdict: Accepted, record: Record) -> None:
         self._keep(record)
         if verdict.account is not None and verdict.account != verdict.subject:
             self._keep(account_copy(record, verdict.account, self._request))

@@ -20,10 +20,20 @@ def filled(start: bytes, item: bytes, end: bytes) -> bytes:
     return start + item * ((FULL - len(start) - len(end)) // len(item)) + end
 
 
+def events_of(item: bytes) -> bytes:
+    """As many events of nearly the greatest size as a request may hold, each with another id."""
+    head = b'{"specversion":"1.0","id":"%d","source":"/a","type":"T","subject":"ada","data":{"p":['
+    data = item * (240_000 // len(item)) + item[:-1]
+    return b"[" + b",".join(head % number + data + b"]}}" for number in range(16)) + b"]"
+
+
 HOSTILE = [
     pytest.param(BATCH, filled(b"[", b"[],", b"[]]"), 413, id="lists as events"),
     pytest.param(BATCH, filled(b"[", b"0,", b"0]"), 413, id="numbers as events"),
     pytest.param(BATCH, filled(b"[", b"{},", b"{}]"), 413, id="objects as events"),
+    pytest.param(BATCH, events_of(b"{},"), 202, id="sixteen events of objects"),
+    pytest.param(BATCH, events_of(b'{"a":{}},'), 202, id="sixteen events of objects in objects"),
+    pytest.param(BATCH, events_of(b'"\\\\",'), 202, id="sixteen events of escapes"),
     pytest.param(BATCH, b"[" + b"{}," * 9_999 + b"{}]", 202, id="ten thousand empty events"),
     pytest.param(BATCH, filled(b'[{"a":[', b"[],", b"[]]}]"), 202, id="lists in an event"),
     pytest.param(BATCH, filled(b'{"a":[', b"[],", b"[]]}"), 400, id="an object for a list"),

@@ -2,7 +2,10 @@
 
 import base64
 import gzip
+import json
+import random
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from ingest.domain import parsing
 from ingest.domain.admission import Admission
 from ingest.domain.encoding import basic_user, decoded
 from ingest.domain.limits import MAX_BATCH, MAX_BODY
-from ingest.domain.parsing import UNREAD, Body, Envelope, counting, json_text
+from ingest.domain.parsing import UNREAD, Body, Envelope, counting, depth_of, is_deeper, json_text, nul_in
 from ingest.errors import Refused
 from tests.unit.ingest.requests import REQUEST
 
@@ -207,3 +210,34 @@ def test_other_credentials_leave_the_key_to_the_body() -> None:
 @pytest.mark.parametrize("header", [b"Basic ####", b"Basic a", b"Basic /w==", b"Basic " + b"YWFh" * 300_000])
 def test_credentials_that_cannot_be_read_are_refused(header: bytes) -> None:
     assert code_of(basic_user, header) == "unknown_write_key"
+
+
+def drawn(dice: random.Random, levels: int) -> Any:
+    """A value of at most so many levels, its texts full of what means something outside of them."""
+    text = "".join(dice.choice('[]{}"\\,:\x00u0é') for _ in range(dice.randrange(6)))
+    match dice.randrange(4) if levels else 0:
+        case 0:
+            return text
+        case 1:
+            return [drawn(dice, levels - 1) for _ in range(dice.randrange(4))]
+        case 2:
+            return {text + str(number): drawn(dice, levels - 1) for number in range(dice.randrange(4))}
+        case _:
+            return [drawn(dice, levels - 1)]
+
+
+def test_the_text_of_a_value_tells_its_depth_and_whether_it_holds_a_nul() -> None:
+    dice = random.Random(4)
+    for _ in range(3_000):
+        value = drawn(dice, 6)
+        depth, indent = depth_of(value), dice.choice((None, 1))
+        text = json.dumps(value, ensure_ascii=dice.random() < 0.5, indent=indent).encode()
+        assert [is_deeper(text, levels) for levels in range(8)] == [levels < depth for levels in range(8)], text
+        assert nul_in(text) == ("\x00" in _all_text(value)), text
+
+
+def _all_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return " ".join(map(_all_text, parts))

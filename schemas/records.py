@@ -12,9 +12,13 @@ from schemas.times import InvalidTime, format_instant, parse_instant
 from schemas.topics import RECORD_OVERHEAD
 
 __all__ = ["BadRecord", "EventEnvelope", "Headers", "Place", "Record", "StoredRecord"]
-__all__ += ["cloud_event_headers", "header", "message_id_of", "read_envelope", "record_size"]
+__all__ += ["ENVELOPE", "cloud_event_headers", "header", "message_id_of", "read_envelope", "record_size"]
+__all__ += ["with_shared_traits"]
 
 Headers = tuple[tuple[str, bytes], ...]
+
+ENVELOPE: Final = "parcours_envelope"
+"""The header with what the sender said once for all events of a batch: ``{"context": ..., "integrations": ...}``."""
 
 
 class Place(NamedTuple):
@@ -161,6 +165,41 @@ def read_envelope(record: StoredRecord) -> EventEnvelope:
         raise BadRecord(f"The header {error.args[0]} is missing.") from error
     except (UnicodeDecodeError, InvalidId, InvalidTime, ValueError) as error:
         raise BadRecord(f"The record's headers or key cannot be read: {error}") from error
+
+
+def with_shared_traits(body: bytes, headers: Headers) -> bytes:
+    """An event's body whose `context.traits` also hold those that were said once for its whole batch; its own win.
+
+    Without such it is the body itself, also if one of them is not what the door lets in. Values stay byte for byte.
+    """
+    value = next((value for name, value in headers if name == ENVELOPE), None)
+    if value is None:
+        return body
+    try:
+        shared = (_around.decode(value).context or _NO_CONTEXT).traits
+        if not shared:
+            return body
+        call = _members.decode(body)
+        context = _members.decode(call["context"]) if call.get("context", _NULL) != _NULL else {}
+        own = _members.decode(context["traits"]) if context.get("traits", _NULL) != _NULL else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    context["traits"] = msgspec.Raw(msgspec.json.encode({**shared, **own}))
+    return msgspec.json.encode({**call, "context": context})
+
+
+class _Context(msgspec.Struct, gc=False):
+    traits: dict[str, msgspec.Raw] | None = None
+
+
+class _Around(msgspec.Struct, gc=False):
+    context: _Context | None = None
+
+
+_NO_CONTEXT: Final = _Context()
+_NULL: Final = msgspec.Raw(b"null")
+_around: Final = msgspec.json.Decoder(_Around)
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def record_size(record: Record) -> int:

@@ -17,7 +17,7 @@ from ingest.handlers import Door
 from ingest.ports import Source
 from ingest.reading import deadline_in
 from schemas.ids import partition_of
-from schemas.records import BadRecord, Headers, Record, StoredRecord, read_envelope
+from schemas.records import ENVELOPE, BadRecord, Headers, Record, StoredRecord, read_envelope
 from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.errors import ServiceError
 from services.eventlog.port import EventLog, OffsetOutOfRange, TopicPartition
@@ -35,7 +35,7 @@ _RUN: Final = 100
 _RUN_BYTES: Final = 2 * 1024 * 1024
 _GAP: Final = 8
 _ORIGINAL: Final = "orig_"
-_KEPT_HEADERS: Final = ("traceparent", "tracestate", "parcours_envelope")
+_KEPT_HEADERS: Final = ("traceparent", "tracestate", ENVELOPE)
 _OF_A_RELAY: Final = ("processor", "partition", "sequence")
 _REDRIVABLE: Final = (EVENTS, ROUTED)
 _SUSPICIOUS: Final = b"\\u0000"
@@ -247,7 +247,7 @@ def again(record: StoredRecord, source: Source, partitions: int, max_event: int)
 
 def _context(headers: Mapping[str, bytes]) -> tuple[Any, tuple[str, ...]]:
     """The context that stood around the event, as far as it was kept, and the flag that says when it was not."""
-    envelope = headers.get("parcours_envelope")
+    envelope = headers.get(ENVELOPE)
     if envelope is not None:
         found = read_event(envelope)
         return found.get("context") if isinstance(found, dict) else None, ()

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import msgspec
 
 from behavior import Event, UnreadableEvent
-from schemas.records import BadRecord, StoredRecord, read_envelope
+from schemas.language_types import IDENTIFY
+from schemas.records import BadRecord, StoredRecord, read_envelope, with_shared_traits
 from schemas.times import parse_instant
 from tracks.domain.rows import ActivityRow
 
@@ -52,6 +53,9 @@ def read_event(record: StoredRecord) -> Arrival:
         raise BadRecord("The header ce_sequence is not a 64-bit integer.")
     if not 0 <= envelope.received_at <= _LATEST:
         raise BadRecord("The record's timestamp lies outside the years 1970 to 2100.")
+    if name == IDENTIFY:
+        # A row is folded again without its record: what stood around the event must be in it.
+        body = with_shared_traits(body, record.headers)
     return _arrival(
         record,
         ActivityRow(

@@ -11,7 +11,7 @@ from schemas.campaigns import Campaign
 from schemas.changes import Progress, TrackChange, TrackCorrected
 from schemas.ids import record_key
 from schemas.processing import DeadLetter
-from schemas.records import BadRecord, StoredRecord, header, read_envelope
+from schemas.records import BadRecord, StoredRecord, header, read_envelope, with_shared_traits
 from schemas.times import InvalidTime, parse_instant
 from schemas.topics import CONTROL, EVENTS, ROUTED, SEGMENT_CHANGES, STAGE_CHANGES
 
@@ -119,7 +119,7 @@ def _read_event(record: StoredRecord) -> Identified | None:
         wanted = "$group" if envelope.subject.startswith(_ACCOUNT) else "$identify"
         if envelope.name != wanted or record.value is None:
             return None
-        traits = traits_of(record.value)
+        traits = traits_of(with_shared_traits(record.value, record.headers))
     except BadRecord:
         return None
     if not traits:

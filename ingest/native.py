@@ -81,11 +81,15 @@ class NativeDoor:
         admission = NativeAdmission(parcel, request, self._recent, door.policy.plan)
         for _ in iter(admission.admit, False):
             await asyncio.sleep(0)
-        if admission.records:
-            errors = await door.append(admission.records, deadline)
-            apart = [admission.kept_apart(place) for place, error in enumerate(errors) if error is not None]
+        stored = 0
+        while records := admission.records[stored:]:
+            errors = await door.append(records, deadline)
+            apart = [admission.kept_apart(place) for place, error in enumerate(errors, stored) if error is not None]
             if apart and any(await door.append(apart, deadline)):
                 raise Refused("body_too_large")
+            stored += len(records)
+            for _ in iter(admission.admit_again, False):
+                await asyncio.sleep(0)
         admission.settle()
         self.duplicates += admission.duplicates
         self.conflicts += admission.conflicts

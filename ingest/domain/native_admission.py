@@ -1,6 +1,6 @@
 """From CloudEvents to records and receipts: each event is told what became of it."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -111,6 +111,8 @@ class NativeAdmission:
         self._fresh: dict[int, int] = {}
         self._prints: dict[int, int] = {}
         self._owners: list[int] = []
+        self._repeats: dict[int, list[int]] = {}
+        self._again: deque[int] = deque()
         self._first: Accepted | None = None
         self.records: list[Record] = []
         self.receipts: list[dict[str, Any]] = []
@@ -135,19 +137,35 @@ class NativeAdmission:
             left -= len(raw)
             if left < 0 and self._next > start:
                 break
-            receipt: dict[str, Any] = {"index": self._next, "id": None, "status": "accepted"}
-            self.receipts.append(receipt)
-            try:
-                self._admit(raw, receipt)
-            except Unacceptable as reason:
-                if self._parcel.single and (reason.code.startswith("ce_") or reason.code == "not_an_object"):
-                    raise self._refused(reason) from reason
-                self._keep(rejected_record(raw, reason, self._request))
-                self._reject(receipt, reason)
+            self.receipts.append({"index": self._next, "id": None, "status": "accepted"})
+            self._take(self._next, raw)
             self._next += 1
         return self._next < self.size
 
-    def _admit(self, raw: bytes, receipt: dict[str, Any]) -> None:
+    def admit_again(self) -> bool:
+        """Judge anew a slice of what was called a duplicate of events that are kept apart now; answer as `admit`."""
+        left = SLICE_BYTES
+        while self._again and left > 0:
+            index = self._again.popleft()
+            raw, receipt = bytes(self._parcel.items[index]), self.receipts[index]
+            left -= len(raw) + SLICE_BYTES // SLICE
+            self.duplicates -= 1
+            self.conflicts -= receipt.pop("code", None) == DUPLICATE_ID_CONFLICT
+            receipt["status"] = "accepted"
+            self._take(index, raw)
+        return bool(self._again)
+
+    def _take(self, index: int, raw: bytes) -> None:
+        receipt = self.receipts[index]
+        try:
+            self._admit(index, raw, receipt)
+        except Unacceptable as reason:
+            if self._parcel.single and (reason.code.startswith("ce_") or reason.code == "not_an_object"):
+                raise self._refused(reason) from reason
+            self._keep(index, rejected_record(raw, reason, self._request))
+            self._reject(receipt, reason)
+
+    def _admit(self, index: int, raw: bytes, receipt: dict[str, Any]) -> None:
         request = self._request
         if len(raw) > request.max_event:
             raise oversize(raw, request.max_event)
@@ -163,15 +181,17 @@ class NativeAdmission:
         repeat = self._find(known)
         if repeat is not None:
             self.duplicates += 1
+            if known[0] in self._fresh:
+                self._repeats.setdefault(known[0], []).append(index)
             receipt["status"] = "duplicate"
             if repeat == "other":
                 self.conflicts += 1
                 receipt["code"] = DUPLICATE_ID_CONFLICT
             return
         record = event_record(verdict, value, request, flags)
-        self._accept(verdict, _of_producer(record, source, context))
+        self._accept(index, verdict, _of_producer(record, source, context))
         self._fresh[known[0]] = known[1]
-        self._prints[self._next] = known[0]
+        self._prints[index] = known[0]
         if told := ((CLOCK_SKEW,) if verdict.skewed else ()) + flags + request.flags:
             receipt["flags"] = told
         if flags and request.source.mode == "warn":
@@ -200,16 +220,16 @@ class NativeAdmission:
             return self._recent.find(event)
         return "same" if known == event[1] else "other"
 
-    def _accept(self, verdict: Accepted, record: Record) -> None:
-        self._keep(record)
+    def _accept(self, index: int, verdict: Accepted, record: Record) -> None:
+        self._keep(index, record)
         if verdict.account is not None and verdict.account != verdict.subject:
-            self._keep(account_copy(record, verdict.account, self._request))
+            self._keep(index, account_copy(record, verdict.account, self._request))
         self._first = self._first or verdict
         self.accepted += 1
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, index: int, record: Record) -> None:
         self.records.append(record)
-        self._owners.append(self._next)
+        self._owners.append(index)
 
     def _reject(self, receipt: dict[str, Any], reason: Unacceptable) -> None:
         self.rejected[reason.code] += 1
@@ -233,6 +253,7 @@ class NativeAdmission:
         if receipt["status"] == "accepted":
             self.accepted -= 1
             self._fresh.pop(self._prints[index], None)
+            self._again += self._repeats.pop(self._prints[index], ())
             receipt.pop("flags", None)
             receipt.pop("warnings", None)
             self._reject(receipt, reason)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ingest.domain.seen import Seen
 from ingest.handlers import Policy
 from ingest.native import PATH
 from ingest.ports import Mode, Source
-from schemas.records import header, read_envelope
+from schemas.records import Record, header, read_envelope
 from schemas.topics import EVENTS, REJECTED
 from services.event_catalog import load_catalog
 from services.eventlog.port import LogUnavailable
@@ -27,6 +28,7 @@ from tests.integration.ingest.native_serving import (
     receipt_of,
     statuses,
 )
+from tests.integration.ingest.serving import TooLarge
 
 DEFINITIONS = Path(__file__).parents[3] / "definitions"
 
@@ -107,6 +109,33 @@ async def test_what_the_log_finds_too_large_is_kept_apart_and_told(native: Nativ
     assert statuses(receipt_of(await native.post(EVENT))) == [("accepted", None)]
     native.served.switch.too_large = {EVENTS, REJECTED}
     assert problem_of(await native.post(other(id="44")))[:2] == (413, "body_too_large")
+
+
+async def test_what_is_kept_apart_makes_no_later_event_a_duplicate(
+    native: NativeServed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = native.served.switch
+    append = switch.append
+
+    async def small(records: Sequence[Record]) -> Sequence[Exception | None]:
+        large = [record.topic == EVENTS and len(record.value or b"") > 300 for record in records]
+        stored = iter(await append([record for record, is_large in zip(records, large, strict=True) if not is_large]))
+        return [TooLarge() if is_large else next(stored) for is_large in large]
+
+    monkeypatch.setattr(switch, "append", small)
+    large, larger = {"revenue": "4" * 400}, {"revenue": "4" * 500}
+    events = [other(data=data) for data in (large, larger, larger, EVENT["data"], EVENT["data"], {"revenue": 43})]
+    receipt = receipt_of(await native.post(events, BATCH))
+    apart = ("rejected", "record_too_large")
+    assert statuses(receipt) == [
+        *(apart, apart, apart, ("accepted", None)),
+        *(("duplicate", None), ("duplicate", "duplicate_id_conflict")),
+    ]
+    (record,) = await native.served.records(EVENTS)
+    assert b'"revenue":42' in (record.value or b"").replace(b" ", b"")
+    assert len(await native.served.records(REJECTED)) == 3
+    assert (native.native.duplicates, native.native.conflicts) == (2, 1)
+    assert statuses(receipt_of(await native.post(EVENT))) == [("duplicate", None)]
 
 
 class Strict:

@@ -146,6 +146,53 @@ async def test_another_method_is_refused_as_a_problem(api: httpx.AsyncClient) ->
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/v1/track/", "/v1/e", "/v1/Track", "/v1/%ff", "/v1/batch//", "/v1/customers/"])
+async def test_a_page_may_read_that_a_tracking_path_leads_nowhere(
+    api: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await api.request(method, path, headers={"origin": "https://shop.example"})
+    assert answer.status_code == 404
+    assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+    assert answer.headers["access-control-expose-headers"] == "Retry-After"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/customers/nobody", 404),
+        ("GET", "/v1/lifecycles/nothing/stages", 404),
+        ("DELETE", "/v1/lifecycles", 405),
+        ("GET", "/v1/customers", 401),
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "//v1/track", 404),
+    ],
+)
+async def test_no_page_of_another_origin_may_read_the_answers_of_the_api(
+    api: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    headers = {"origin": "https://shop.example", **({} if status == 401 else BEARER)}
+    answer = await api.request(method, f"http://parcours.test{path}", headers=headers)
+    assert answer.status_code == status
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"]
+)
+async def test_json_that_does_not_say_so_changes_nothing(api: httpx.AsyncClient, content_type: str) -> None:
+    document = (await api.get("/openapi.json", headers=BEARER)).json()
+    asked = 0
+    for path, method, operation in operations(document):
+        if "requestBody" in operation and operation["security"] == [{"ApiToken": []}]:
+            url = path.replace("{id}", "some").replace("{name}", "shop")
+            answer = await api.request(method, url, content=b"{}", headers={**BEARER, "content-type": content_type})
+            assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type"), url
+            asked += 1
+    assert asked >= 4
+
+
 async def test_a_process_without_workers_is_alive_and_ready_and_counts_its_requests(api: httpx.AsyncClient) -> None:
     assert (await api.get("/healthz")).json() == {"status": "alive"}
     assert (await api.get("/readyz")).json() == {"ready": True, "problems": [], "workers": []}

@@ -1,6 +1,8 @@
 """What the door lets in and passes on: limits, sizes, traces, shared context; and what it tells of itself."""
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,64 @@ async def test_what_is_over_a_limit_is_told_when_to_come_again(served: Served) -
     assert {asked[1] for asked in limits.asked} == {"127.0.0.1 for b'1.2.3.4'"}
     assert [asked[2] for asked in limits.asked if asked[0] == "shop"][:2] == [6, 6]
     assert served.door.counts.limited["shop"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch", "/v1/import"])
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+async def test_json_line_by_line_is_refused_whole(served: Served, path: str, content_type: str) -> None:
+    event = TRACK if path == "/v1/track" else {"batch": [{"type": "track", **TRACK}]}
+    line = json.dumps(event).encode() + b"\n"
+    async with served.client(headers={"Content-Type": content_type}) as client:
+        assert code_of(await client.post(path, content=line * 2)) == (400, "invalid_json")
+        assert (await client.post(path, content=line)).status_code == 200
+    assert len(await served.records(EVENTS)) == 1
+
+
+@pytest.mark.parametrize(
+    "context", [{"ip": "999.1.1.1"}, {"userAgent": "x" * 65_536}, {"ip": ["::1", 7], "userAgent": {"é": None}}]
+)
+async def test_what_the_context_says_of_address_and_browser_is_kept_and_not_interpreted(
+    served: Served, context: Mapping[str, Any]
+) -> None:
+    event = json.dumps({**TRACK, "context": context}).encode()
+    async with served.client() as client:
+        assert (await client.post("/v1/track", content=event)).status_code == 200
+    (record,) = await served.records(EVENTS)
+    assert record.value == event
+    assert await served.records(REJECTED) == []
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_flood_of_one_customer_leaves_the_others_served(served: Served, limited: bool) -> None:
+    flooding, statuses = True, Counter[int]()
+    batch = {"batch": [{"type": "track", "userId": "hot", "event": "Clicked"}] * 500}
+    if limited:
+        served.door.policy = Policy(limits=OfTheFlood())
+
+    async def flood(client: httpx.AsyncClient) -> None:
+        while flooding:
+            statuses[(await client.post("/v1/batch", json=batch)).status_code] += 1
+
+    async with served.client() as hot, served.client() as client, asyncio.TaskGroup() as group:
+        for _ in range(6):
+            group.create_task(flood(hot))
+        while not statuses:  # noqa: ASYNC110 - nothing says when
+            await asyncio.sleep(0.01)
+        for number in range(20):
+            async with asyncio.timeout(3):
+                answer = await client.post("/v1/track", json={**TRACK, "messageId": f"calm-{number}"})
+            assert answer.status_code == 200
+        flooding = False
+    assert set(statuses) <= {200, 429}
+    assert (429 in statuses) == limited
+    assert len([record for record in await served.records(EVENTS) if b"calm-" in (record.value or b"")]) == 20
+
+
+class OfTheFlood:
+    """Limits that the flood has reached: its requests are those with many events."""
+
+    def admit(self, source: Source | None, address: str, events: int) -> int | None:
+        return 1 if source is not None and events > 100 else None
 
 
 async def test_an_unknown_key_is_charged_to_its_address(served: Served) -> None:

@@ -88,6 +88,8 @@ class Lane:
         self._submit: Callable[[Sequence[Any], Callable[[Sequence[Exception | None]], None]], bool] | None
         self._submit = getattr(door.writer, "submit", None)
         self._at_hand: Callable[[str], Source | None] | None = getattr(door.keys, "at_hand", None)
+        if (on_change := getattr(door.keys, "on_change", None)) is not None:
+            on_change(self._sources.clear)
         self._finishing: set[asyncio.Task[None]] = set()
 
     def take(self, kind: str, pairs: Sequence[tuple[bytes, bytes]], body: bytes, peer: str, answer: Answer) -> bool:

@@ -144,6 +144,7 @@ class KeyRing:
         self._failed: tuple[int, StorageError] | None = None
         self._reload: asyncio.Task[StorageError | None] | None = None
         self._too_slow: asyncio.Task[StorageError | None] | None = None
+        self._told: list[Callable[[], None]] = []
 
     @classmethod
     def of(cls, settings: Settings, database: Database, clock: Callable[[], int]) -> "KeyRing":
@@ -186,6 +187,12 @@ class KeyRing:
         # What is being read at this moment may be what was there before.
         self._reload = self._too_slow = self._failed = None
         self._changed = True
+        for tell in self._told:
+            tell()
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever keys were changed in this process: nothing that is remembered of them counts."""
+        self._told.append(tell)
 
     async def _find(self, kind: KeyKind, secret: str) -> _Known | None:
         if len(secret) > MAX_SECRET_BYTES:
@@ -276,6 +283,10 @@ class WriteKeys:
     def at_hand(self, write_key: str) -> Source | None:
         """The source of a write key that is known to be valid without waiting for anything; None: ask `source`."""
         return self._ring.source_at_hand(write_key)
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever keys were changed in this process."""
+        self._ring.on_change(tell)
 
 
 def _all_known(

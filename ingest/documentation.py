@@ -1,6 +1,6 @@
 """The door in OpenAPI: its routes are served by a dispatcher that the application does not know."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from ingest.errors import Refused
 from ingest.http import ROUTES
+from ingest.openapi import ALLOW, RETRY_AFTER, extend_description
 from schemas.events import INBOUND, Batch, Refusal, Success
 
 __all__ = ["REFUSALS", "WRITE_KEY_SCHEME", "add_door_documentation"]
@@ -43,24 +44,12 @@ _ANSWERED: Final = (
     " The body may come as gzip and with any content type but forms; pages of any origin may send it."
     " The write key stands in `Authorization` (Basic), in `writeKey` of the body, or in `?writeKey=`."
 )
-_RETRY: Final = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}, "example": 2}
-}
-_ALLOW: Final = {"Allow": {"schema": {"type": "string"}, "example": "POST, OPTIONS"}}
-_HEADERS: Final = {405: _ALLOW, 429: _RETRY, 503: _RETRY}
+_HEADERS: Final = {405: ALLOW, 429: RETRY_AFTER, 503: RETRY_AFTER}
 
 
 def add_door_documentation(app: FastAPI) -> None:
     """Add the tracking routes to the OpenAPI document of `app`, with their models, examples and refusals."""
-    plain: Callable[[], dict[str, Any]] = app.openapi
-
-    def documented() -> dict[str, Any]:
-        document = plain()
-        if "/v1/batch" not in document["paths"]:
-            _add(document)
-        return document
-
-    app.openapi = documented  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    extend_description(app, _add)
 
 
 def _add(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from ingest.limiting import UNKNOWN_KEY_EVENTS
 from ingest.measures import Measures
 from ingest.ports import Addresses, Clock, FirstEvent, Keys, Limits, OnFirstEvent, Plan, Source, Writer
 from ingest.reading import Deadline, Held, InFlight, deadline_in
-from schemas.records import Headers, Record
+from schemas.records import ENVELOPE, Headers, Record
 from schemas.times import MINUTE
 
 __all__ = ["Admitted", "Door", "Inbound", "Policy"]
@@ -188,7 +188,7 @@ class Door:
             envelope.context,
             body.suspicious,
             inbound.retry,
-            inbound.trace if kept is None else (*inbound.trace, ("parcours_envelope", kept)),
+            inbound.trace if kept is None else (*inbound.trace, (ENVELOPE, kept)),
             _DROPPED if envelope.dropped else (),
             self.policy.max_event,
         )

@@ -1,6 +1,6 @@
 """The native route in OpenAPI: it is served by an application that the rest does not know."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from ingest.documentation import REFUSALS, WRITE_KEY_SCHEME
 from ingest.native import PATH
+from ingest.openapi import ALLOW, AUTHENTICATE, RETRY_AFTER, extend_description
 from schemas.cloudevents import CloudEvent, EventReceipt, Receipt
 from schemas.problems import PROBLEM_CONTENT_TYPE, Problem, problem
 
@@ -43,28 +44,12 @@ _ATTRIBUTES: Final = {
     "ce-subject": "ada",
     "ce-time": "2026-11-03T10:00:00.000Z",
 }
-_RETRY: Final = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}, "example": 2}
-}
-_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"}},
-    405: {"Allow": {"schema": {"type": "string"}, "example": "POST, OPTIONS"}},
-    429: _RETRY,
-    503: _RETRY,
-}
+_HEADERS: Final = {401: AUTHENTICATE, 405: ALLOW, 429: RETRY_AFTER, 503: RETRY_AFTER}
 
 
 def add_native_documentation(app: FastAPI) -> None:
     """Add the native route to the OpenAPI document of `app`, with its models, examples and refusals."""
-    plain: Callable[[], dict[str, Any]] = app.openapi
-
-    def documented() -> dict[str, Any]:
-        document = plain()
-        if PATH not in document["paths"]:
-            _add(document)
-        return document
-
-    app.openapi = documented  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    extend_description(app, _add)
 
 
 def _add(document: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ingest.domain.timing import CLOCK_SKEW
 from ingest.errors import Refused, Unacceptable
 from ingest.ports import FirstEvent, Plan
 from schemas.contents import DUPLICATE_ID_CONFLICT
-from schemas.records import Record, message_id_of
+from schemas.records import ENVELOPE, Record, message_id_of
 
 __all__ = ["CALL", "NativeAdmission", "Parcel", "listed", "parcel_of"]
 
@@ -31,7 +31,6 @@ _ESCAPED_NUL: Final = b"\\u0000"
 _NO_SUBJECT: Final = "The event needs a subject: whose it is."
 _SOURCE: Final = "ce_source"
 _DOOR: Final = "parcours_source"
-_ENVELOPE: Final = "parcours_envelope"
 _anything: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -286,5 +285,5 @@ def _of_producer(record: Record, source: str, context: dict[str, Any] | None) ->
     headers = [(name, source.encode() if name == _SOURCE else value) for name, value in record.headers]
     headers += [(_DOOR, value) for name, value in record.headers if name == _SOURCE]
     if context is not None:
-        headers.append((_ENVELOPE, msgspec.json.encode({"context": context})))
+        headers.append((ENVELOPE, msgspec.json.encode({"context": context})))
     return msgspec.structs.replace(record, headers=tuple(headers))

@@ -27,9 +27,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         stated = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        refusal = problem_response(problem("body_too_large", _SENTENCE, instance=scope["path"][:256]))
         if stated.isdigit() and int(stated[:20]) > MAX_API_BODY:
-            await refusal(scope, receive, send)
+            await _refuse(scope, receive, send)
             return
         size = 0
 
@@ -45,6 +44,10 @@ class BodyLimit:
             if size <= MAX_API_BODY:
                 await send(message)
             elif message["type"] == "http.response.start":
-                await refusal(scope, receive, send)
+                await _refuse(scope, receive, send)
 
         await self._app(scope, counted, sending)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    await problem_response(problem("body_too_large", _SENTENCE, instance=scope["path"][:256]))(scope, receive, send)

@@ -3,12 +3,13 @@
 Routes name their own problems; the frame of the application answers others, which no route needs to repeat.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from ingest.openapi import AUTHENTICATE, RETRY_AFTER, extend_description
 from schemas.events import Refusal
 from schemas.problems import PROBLEM_CONTENT_TYPE, PROBLEMS, Problem, problem
 
@@ -43,10 +44,6 @@ _TRANSPORT: Final = ("bad_request", "request_timeout", "uri_too_long", "headers_
 
 _NOT_READY: Final = {"ready": False, "problems": ["stage_engine: no partitions assigned"], "workers": []}
 _WITH_BODY: Final = ("bad_request", "invalid_json", "body_too_large", "unsupported_media_type", "invalid_body")
-_RETRY: Final = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}, "example": 2}
-}
-_WHO: Final = {"WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"}}
 _LINKS: Final = (
     ("POST /v1/keys", "201", "GET /v1/keys/{id}", "$response.body#/key/id"),
     ("POST /v1/keys", "201", "POST /v1/keys/{id}/rotate", "$response.body#/key/id"),
@@ -64,32 +61,17 @@ _LINKS: Final = (
 )
 """Where an answer leads: from an operation's status to another operation, whose one place in the path is found so."""
 
-_HEADERS: Final = {"401": _WHO, "429": _RETRY, "503": _RETRY}
+_HEADERS: Final = {"401": AUTHENTICATE, "429": RETRY_AFTER, "503": RETRY_AFTER}
 
 
 def complete_description(app: FastAPI) -> None:
     """Let the document of `app` name every answer of its own routes; those that others add to it stay as they are."""
-    _extend(app, _complete)
+    extend_description(app, _complete)
 
 
 def describe_transport(app: FastAPI) -> None:
     """Name for every operation, whoever described it, what the server refuses before it looks at the address."""
-    _extend(app, _complete_transport)
-
-
-def _extend(app: FastAPI, extend: Callable[[dict[str, Any]], None]) -> None:
-    """Let `extend` change the document once, after whatever extended it before."""
-    plain: Callable[[], dict[str, Any]] = app.openapi
-    done: list[dict[str, Any]] = []
-
-    def extended() -> dict[str, Any]:
-        document = plain()
-        if not any(document is known for known in done):
-            extend(document)
-            done.append(document)
-        return document
-
-    app.openapi = extended  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    extend_description(app, _complete_transport)
 
 
 def _complete_transport(document: dict[str, Any]) -> None:

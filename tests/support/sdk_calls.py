@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.records import StoredRecord, header, read_envelope
 from schemas.times import parse_instant
 
-__all__ = ["CALLS", "MOMENT", "NAMES", "VALUES", "arrived", "assert_unchanged", "burst"]
+__all__ = ["CALLS", "MOMENT", "NAMES", "VALUES", "arrived", "assert_all_arrived", "assert_unchanged", "burst"]
 
 MOMENT: Final = "2024-02-29T09:30:00.123Z"
 
@@ -95,6 +95,22 @@ def arrived(records: Iterable[StoredRecord], *, repeated: bool = False) -> dict[
         else:
             found[message_id] = record
     return found
+
+
+def assert_all_arrived(
+    calls: Iterable[Mapping[str, Any]], events: Iterable[StoredRecord], routed: Iterable[StoredRecord]
+) -> None:
+    """Each of `CALLS`, as it was sent, stands on the topic once and unchanged, and so do the account's copies."""
+    found = arrived(events)
+    envelopes = {message_id: read_envelope(record) for message_id, record in found.items()}
+    assert {message_id: (envelope.subject, envelope.name) for message_id, envelope in envelopes.items()} == NAMES
+    for call in calls:
+        assert_unchanged(call, found[call["messageId"]])
+        assert header(found[call["messageId"]].headers, "ce_flags") is None
+    assert {(read_envelope(copy).subject, message_id) for message_id, copy in arrived(routed).items()} == {
+        ("account:acme", "m6"),
+        ("account:acme", "m8"),
+    }
 
 
 def assert_unchanged(call: Mapping[str, Any], record: StoredRecord, *, adds: Collection[str] = ()) -> None:

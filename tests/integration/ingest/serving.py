@@ -141,6 +141,11 @@ class Server(uvicorn.Server):
         self.ready.set()
 
 
+IN_A_TASK = "in a task"
+WAYS = ("at once", IN_A_TASK)
+"""How the door may decide a small request. Nobody who sends one shall notice."""
+
+
 @asynccontextmanager
 async def serving(folder: Path, prepare: Callable[[Served], None] | None = None) -> AsyncIterator[Served]:
     """A door on a free port, its log in `folder`; `prepare` changes it before it serves."""
@@ -173,3 +178,17 @@ async def serving(folder: Path, prepare: Callable[[Served], None] | None = None)
         server.should_exit = True
         await running
         await log.close()
+
+
+@asynccontextmanager
+async def serving_by(folder: Path, way: str) -> AsyncIterator[Served]:
+    """A door that decides small requests in one of `WAYS`; in the end nothing is in flight, and it was that way."""
+
+    def prepare(served: Served) -> None:
+        if way == IN_A_TASK:
+            served.app.lane = None
+
+    async with serving(folder, prepare) as found:
+        yield found
+        assert way != IN_A_TASK or found.switch.submits == 0
+        assert found.door.in_flight.bytes == 0

@@ -17,21 +17,14 @@ from ingest.http import ROUTES
 from schemas.records import header, read_envelope
 from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.eventlog.port import LogUnavailable
-from tests.integration.ingest.serving import Served, serving
+from tests.integration.ingest.serving import WAYS, Served, serving_by
 
 
-@pytest.fixture(params=["at once", "in a task"])
+@pytest.fixture(params=WAYS)
 async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     """A running door. Small requests are decided at once, or like all others in a task: nobody shall notice."""
-
-    def prepare(served: Served) -> None:
-        if request.param == "in a task":
-            served.app.lane = None
-
-    async with serving(tmp_path, prepare) as found:
+    async with serving_by(tmp_path, request.param) as found:
         yield found
-        assert request.param == "at once" or found.switch.submits == 0
-        assert found.door.in_flight.bytes == 0
 
 
 TRACK = {"userId": "ada", "event": "Signed In", "messageId": "m1"}

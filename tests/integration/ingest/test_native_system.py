@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from schemas.times import format_instant
-from services.bootstrap import make_container
-from services.verify import verify
 from tests.integration.ingest.native_serving import EVENT
 from tests.integration.runtime.test_running_system import START, Client, Shape, shape
+from tests.support.fresh_systems import verified
 
 __all__ = ["shape"]
 
@@ -53,10 +52,6 @@ async def test_an_event_has_one_effect_whatever_way_it_comes_and_the_first_conte
         metrics = (await client.http.get("/metrics")).text
     assert 'parcours_duplicate_id_conflicts_total{processor="stage_engine"} 1' in metrics
     assert 'parcours_events_duplicate_total{content="same"} 0' in metrics
-    container = make_container(shape.settings)
-    await container.log.start()
-    findings = await verify(container, 0)
-    await container.log.close()
-    container.close()
+    findings = await verified(shape.settings)
     assert findings.violations == []
     assert findings.counts["accepted events"] == 4

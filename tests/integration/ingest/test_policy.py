@@ -16,21 +16,16 @@ from ingest.ports import Answered, Source
 from schemas.records import Record, header
 from schemas.topics import EVENTS, REJECTED, ROUTED
 from services.eventlog.port import LogBusy
-from tests.integration.ingest.serving import NOW, Served, serving
+from tests.integration.ingest.serving import NOW, WAYS, Served, serving, serving_by
 
 TRACK = {"userId": "ada", "event": "Signed In", "messageId": "m1"}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(params=["at once", "in a task"])
+@pytest.fixture(params=WAYS)
 async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     """A running door, with and without the fast lane."""
-
-    def prepare(served: Served) -> None:
-        if request.param == "in a task":
-            served.app.lane = None
-
-    async with serving(tmp_path, prepare) as found:
+    async with serving_by(tmp_path, request.param) as found:
         yield found
 
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,17 @@ import httpx
 import pytest
 
 from schemas.records import StoredRecord
-from services.bootstrap import SERVICES, Replacements, make_container, migrate
+from services.bootstrap import Replacements
 from services.eventlog.port import TopicPartition
 from services.processes.system import System, running_system
 from services.runtime.clock import ManualClock, SystemClock
 from services.settings import Settings
 from tests.integration.runtime.conftest import until
+from tests.support.fresh_systems import SHAPES, fresh_settings
 
-ROOT = Path(__file__).resolve().parents[3]
 START = SystemClock().now() - 86_400_000
 """Before today: Apache Kafka refuses records that come from the future."""
 
-SHAPES = [
-    pytest.param("embedded", id="embedded"),
-    pytest.param("cluster", id="cluster", marks=[pytest.mark.kafka, pytest.mark.postgres]),
-]
 DOOR_ALONE = ("ingest",)
 
 
@@ -112,26 +108,4 @@ class Shape:
 @pytest.fixture(params=SHAPES)
 async def shape(request: pytest.FixtureRequest, tmp_path: Path) -> Shape:
     """A fresh system of each shape; topics and tables of the cluster are made."""
-    settings = Settings(
-        port=0,
-        data_dir=tmp_path / "data",
-        definitions_dir=ROOT / "definitions",
-        write_key="wk",
-        api_token="pt",
-        settle=0,
-        settle_history=0,
-    )
-    if request.param == "cluster":
-        fresh: Callable[[], str] = request.getfixturevalue("fresh_database")
-        settings = replace(
-            settings,
-            database_url=fresh(),
-            kafka_bootstrap_servers=request.getfixturevalue("kafka_server").bootstrap_servers,
-            topic_prefix=request.getfixturevalue("kafka_prefix"),
-        )
-        container = make_container(settings)
-        await container.log.start()
-        await migrate(container, SERVICES)
-        await container.log.close()
-        container.close()
-    return Shape(settings, ManualClock(START))
+    return Shape(await fresh_settings(request, tmp_path), ManualClock(START))

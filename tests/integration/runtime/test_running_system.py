@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,19 @@ import httpx
 import pytest
 
 from schemas.times import DAY, format_instant
-from services.bootstrap import Replacements, make_container, migrate
+from services.bootstrap import Replacements
 from services.eventlog.port import OffsetOutOfRange
 from services.processes.all_in_one import running_system
 from services.processes.system import System
 from services.runtime.clock import ManualClock, SystemClock
 from services.settings import Settings
 from services.storage.data_folder import DataFolderInUse
-from services.verify import verify
 from tests.integration.runtime.conftest import until
+from tests.support.fresh_systems import SHAPES, fresh_settings, verified
+from tests.support.services import CHECKOUT
 
 START = SystemClock().now() - 201 * DAY
 """The tests' clocks end before today: Apache Kafka refuses records that come from the future."""
-
-ROOT = Path(__file__).resolve().parents[3]
-
-SHAPES = [
-    pytest.param("embedded", id="embedded"),
-    pytest.param("cluster", id="cluster", marks=[pytest.mark.kafka, pytest.mark.postgres]),
-]
 
 
 @dataclass
@@ -93,33 +87,7 @@ class Client:
 @pytest.fixture(params=SHAPES)
 async def shape(request: pytest.FixtureRequest, tmp_path: Path) -> Shape:
     """A fresh system of each shape; topics and tables of the cluster are made."""
-    settings = Settings(
-        port=0,
-        data_dir=tmp_path / "data",
-        definitions_dir=ROOT / "definitions",
-        write_key="wk",
-        api_token="pt",
-        settle=0,
-        settle_history=0,
-        database_url=None,
-    )
-    clock = ManualClock(START)
-    if request.param == "cluster":
-        fresh: Callable[[], str] = request.getfixturevalue("fresh_database")
-        settings = Settings(
-            **{
-                **{name: getattr(settings, name) for name in settings.__slots__},
-                "database_url": fresh(),
-                "kafka_bootstrap_servers": request.getfixturevalue("kafka_server").bootstrap_servers,
-                "topic_prefix": request.getfixturevalue("kafka_prefix"),
-            }
-        )
-        container = make_container(settings)
-        await container.log.start()
-        await migrate(container)
-        await container.log.close()
-        container.close()
-    return Shape(settings, clock)
+    return Shape(await fresh_settings(request, tmp_path), ManualClock(START))
 
 
 @pytest.mark.timeout(90)
@@ -134,11 +102,7 @@ async def test_an_event_changes_the_stage_silence_changes_it_again_and_a_restart
         assert await client.stage("ada") == "churned"
         await client.track("ada", "Order Completed", shape.clock.now())
         await client.until_read()
-    container = make_container(shape.settings)
-    await container.log.start()
-    findings = await verify(container, 0)
-    await container.log.close()
-    container.close()
+    findings = await verified(shape.settings)
     assert findings.violations == []
     assert findings.counts["accepted events"] == 2
     assert findings.counts["customers refolded (stage_engine)"] == 1
@@ -164,7 +128,7 @@ async def test_readiness_and_metrics_tell_of_every_worker(shape: Shape) -> None:
 
 
 async def test_a_second_system_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    settings = Settings(port=0, data_dir=tmp_path / "data", definitions_dir=ROOT / "definitions")
+    settings = Settings(port=0, data_dir=tmp_path / "data", definitions_dir=CHECKOUT / "definitions")
     async with running_system(settings):
         with pytest.raises(DataFolderInUse):
             async with running_system(settings):
@@ -174,7 +138,7 @@ async def test_a_second_system_on_the_same_folder_is_refused(tmp_path: Path) -> 
 
 
 async def test_a_state_that_is_ahead_of_its_log_ends_the_system_loudly(tmp_path: Path) -> None:
-    settings = Settings(port=0, data_dir=tmp_path / "data", definitions_dir=ROOT / "definitions")
+    settings = Settings(port=0, data_dir=tmp_path / "data", definitions_dir=CHECKOUT / "definitions")
     async with running_system(settings) as system:
         await until(lambda: all(len(worker.health().partitions) == 4 for worker in system.workers))
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "stage_engine.db")) as connection, connection:
